@@ -1,0 +1,1 @@
+"""Conditions, segments and the SQL that computes every number."""

@@ -1,0 +1,1 @@
+"""How each provider's fields become ours: mapping files, their schema and their compiler."""

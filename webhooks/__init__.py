@@ -1,0 +1,1 @@
+"""Where what other systems tell us arrives; nothing here imports an adapter."""
