@@ -1,0 +1,202 @@
+"""One database behind the journal: how it is opened, and how a transaction begins and fails."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.pool import StaticPool
+
+from connector.contracts import Clock
+from connector.errors import SettingError, StateError
+from connector.journal.tables import UtcTime, dumps
+
+BUSY_SECONDS = 30
+"""How long a writer waits for another process's transaction before giving up."""
+
+_SUPPORTED = "use sqlite:///path/to/journal.db or postgresql://user@host/database"
+
+
+class Database:
+    """The journal's engine: `read()` and `write()` are the only ways to a connection.
+
+    real_clock: A clock that always runs, whatever `--now` says: leases and locks are about real time. None asks the
+        database server where there is one, so that hosts with skewed clocks agree.
+    """
+
+    def __init__(self, url: str, *, clock: Clock, real_clock: Clock | None = None) -> None:
+        from connector.clock import SystemClock
+
+        parsed = _parse(url)
+        self.clock = clock
+        self.real_clock: Clock = real_clock or SystemClock()
+        self.shown_url = parsed.render_as_string(hide_password=True)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._server_time = real_clock is None and not self.is_sqlite
+        in_memory = self.is_sqlite and parsed.database in (None, "", ":memory:")
+        self._turn: AbstractContextManager[Any] = threading.RLock() if in_memory else nullcontext()
+        if self.is_sqlite and not in_memory:
+            _create_private(Path(str(parsed.database)))
+        self.engine = _sqlite_engine(parsed, in_memory=in_memory) if self.is_sqlite else _postgres_engine(parsed)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one moment and changes nothing."""
+        with self._turn, self._explained(), self.engine.connect() as plain:
+            connection = plain.execution_options(isolation_level="REPEATABLE READ") if not self.is_sqlite else plain
+            yield connection
+            connection.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that is committed when the block ends, or undone when it raises.
+
+        On SQLite it waits for other writers at its start, so that nothing read inside can change before the commit.
+        """
+        with self._turn, self._explained(), self.engine.connect() as plain:
+            connection = plain.execution_options(winback_write=True) if self.is_sqlite else plain
+            with connection.begin():
+                yield connection
+
+    def shared_now(self, connection: sa.Connection) -> datetime:
+        """The moment on the clock that every process of this journal shares."""
+        if not self._server_time:
+            return self.real_clock.now()
+        moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=UtcTime))).scalar_one()
+        return moment
+
+    def ids(self, row_ids: Sequence[str]) -> sa.Select[tuple[str]]:
+        """The given texts as a one-column query: one bound value however many there are."""
+        packed = sa.bindparam(None, dumps(list(row_ids)), sa.Text)
+        if self.is_sqlite:
+            return sa.select(sa.func.json_each(packed).table_valued("value").c.value)
+        return sa.select(sa.func.json_array_elements_text(sa.cast(packed, sa.JSON)).column_valued("value"))
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT that knows ON CONFLICT, in this database's dialect."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def upsert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert the rows; where the key is taken, the new values replace the old."""
+        if not rows:
+            return
+        statement = self.insert(table)
+        keys = [column.name for column in table.primary_key]
+        fresh = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=fresh), rows)
+
+    def insert_new(self, connection: sa.Connection, statement: sqlite.Insert | postgresql.Insert) -> int:
+        """Run an INSERT that leaves rows whose key is taken alone; returns how many were new."""
+        # Without the option, SQLAlchemy answers -1 for an INSERT on PostgreSQL.
+        quiet = statement.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+        return connection.execute(quiet).rowcount
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn a database's own failure into a StateError; a mistake of ours rises as it is."""
+        try:
+            yield
+        except (IntegrityError, ProgrammingError):
+            raise
+        except DBAPIError as error:
+            words = str(error.orig).strip().splitlines()
+            first = words[0] if words else type(error.orig).__name__
+            raise StateError(f"journal {self.shown_url}: {first}", hint=_next_step(first)) from error
+
+
+def _parse(url: str) -> URL:
+    """The URL with the driver we use; a SettingError that shows no password for anything else."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingError("journal: this is not a database URL", hint=_SUPPORTED) from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return parsed.set(drivername="sqlite+pysqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise SettingError(f"journal: '{other}' is not a database winback can keep its journal in", hint=_SUPPORTED)
+
+
+def _next_step(words: str) -> str | None:
+    """What to do about a failure that people meet."""
+    if "locked" in words or "lock timeout" in words:
+        return f"another process has been writing for over {BUSY_SECONDS} seconds; wait for it or end it"
+    if "unable to open" in words or "readonly" in words:
+        return "check that the folder exists and that this user may write to it"
+    if "not a database" in words or "malformed" in words:
+        return "the file is damaged or something else; restore it from a backup"
+    if "connection" in words:
+        return "check that PostgreSQL is running and that the URL, user and password are right"
+    return None
+
+
+def _create_private(path: Path) -> None:
+    """Make the file 0600 and any folder we create 0700; what exists keeps the mode its owner gave it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StateError(
+            f"journal {path}: {error.strerror}", hint="check that this user may write to the folder"
+        ) from error
+
+
+def _sqlite_engine(url: URL, *, in_memory: bool) -> sa.Engine:
+    """SQLite with a write-ahead log, every commit on disk before it is acknowledged."""
+    arguments = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    engine = (
+        sa.create_engine(url, connect_args=arguments, poolclass=StaticPool)
+        if in_memory
+        else sa.create_engine(url, connect_args=arguments)
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(raw: Any, _record: object) -> None:
+        # We say BEGIN ourselves: the module's own would begin at the first INSERT and leave reads outside.
+        raw.isolation_level = None
+        for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
+            raw.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("winback_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: URL) -> sa.Engine:
+    """PostgreSQL through psycopg 3."""
+    arguments = {"application_name": "winback", "connect_timeout": 10}
+    try:
+        engine = sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    except ModuleNotFoundError as error:
+        raise SettingError(
+            "journal: PostgreSQL needs the psycopg library, which is not installed",
+            hint="install winback[postgres]",
+        ) from error
+
+    @event.listens_for(engine, "connect")
+    def _set_up(raw: Any, _record: object) -> None:
+        # A process that freezes inside a transaction must not hold up the others for ever.
+        raw.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        raw.execute(f"SET idle_in_transaction_session_timeout = '{2 * BUSY_SECONDS}s'")
+        raw.commit()
+
+    return engine

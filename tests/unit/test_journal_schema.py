@@ -1,0 +1,225 @@
+"""The journal's database: made once, migrated whole or not at all, refused when it is from the future."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+import sqlalchemy as sa
+
+from connector.clock import SystemClock
+from connector.errors import SettingError, StateError
+from connector.journal import Journal
+from connector.journal.engine import Database
+from connector.journal.migrate import MIGRATIONS
+from connector.journal.tables import SCHEMA_VERSION, metadata
+from tests.fakes.clocks import START
+from tests.fakes.databases import on_both  # noqa: F401 - the fixture `journal_url`
+from tests.fakes.journals import finish, finish_all, kill, spawn
+
+OPEN_AND_WRITE = """
+import sys
+from connector.clock import SystemClock
+from connector.journal import Journal
+with Journal.open(sys.argv[1], clock=SystemClock()) as journal:
+    print(journal.runs.start("pull", playbook_digest="d"))
+"""
+
+MIGRATE_AND_DIE = """
+import os, signal, sys
+import sqlalchemy as sa
+from sqlalchemy import event
+from connector.clock import SystemClock
+from connector.journal import Journal
+
+seen = 0
+
+@event.listens_for(sa.Engine, "before_cursor_execute")
+def die(connection, cursor, statement, *rest):
+    global seen
+    seen += "CREATE TABLE" in statement
+    if seen == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.open(sys.argv[1], clock=SystemClock())
+"""
+
+
+def tables_of(url: str) -> set[str]:
+    database = Database(url, clock=SystemClock())
+    with database.read() as connection:
+        found = set(sa.inspect(connection).get_table_names())
+    database.close()
+    return found
+
+
+def test_opening_makes_every_table_and_opening_again_keeps_what_is_there(journal_url):
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        journal.cursors.save("crm", "contacts", {"after": "42"}, START)
+    assert tables_of(journal_url) == {*metadata.tables, "alembic_version"}
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        assert journal.cursors.load("crm", "contacts") == {"after": "42"}
+
+
+def test_the_migrations_make_what_the_tables_module_says(journal_url):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    Journal.open(journal_url, clock=SystemClock()).close()
+    database = Database(journal_url, clock=SystemClock())
+    with database.read() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
+    database.close()
+    assert differences == []
+
+
+def test_the_newest_migration_is_the_version_the_code_expects():
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == SCHEMA_VERSION
+
+
+def test_a_journal_from_a_newer_winback_is_refused_and_left_alone(journal_url):
+    Journal.open(journal_url, clock=SystemClock()).close()
+    database = Database(journal_url, clock=SystemClock())
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StateError, match="version 9999") as refused:
+        Journal.open(journal_url, clock=SystemClock())
+    assert "upgrade winback" in str(refused.value.hint)
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+    database.close()
+
+
+@pytest.mark.parametrize("at_table", [1, 2, len(metadata.tables) // 2, len(metadata.tables)])
+def test_a_migration_killed_half_way_leaves_nothing_and_the_next_open_completes_it(journal_url, at_table):
+    process = spawn(MIGRATE_AND_DIE, journal_url, str(at_table))
+    process.communicate(timeout=60)
+    assert process.returncode == -9
+    assert tables_of(journal_url) & set(metadata.tables) == set()
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        assert journal.runs.recent() == ()
+
+
+def test_many_processes_may_open_a_new_journal_at_once(journal_url):
+    runs = {said.strip() for said in finish_all([spawn(OPEN_AND_WRITE, journal_url) for _ in range(5)])}
+    assert len(runs) == 5
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        assert {run.run_id for run in journal.runs.recent()} == runs
+
+
+def test_an_open_journal_does_not_load_alembic(journal_url):
+    Journal.open(journal_url, clock=SystemClock()).close()
+    code = OPEN_AND_WRITE + "\nassert 'alembic' not in sys.modules, 'alembic was loaded'"
+    finish(spawn(code, journal_url))
+
+
+def test_a_new_sqlite_journal_is_readable_by_its_owner_only(tmp_path):
+    path = tmp_path / "state" / "deep" / "journal.db"
+    with Journal.open(f"sqlite:///{path}", clock=SystemClock()) as journal:
+        journal.runs.start("pull", playbook_digest="d")
+        files = sorted(path.parent.iterdir())
+        assert [file.name for file in files] == ["journal.db", "journal.db-shm", "journal.db-wal"]
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_exists_keeps_its_mode(tmp_path):
+    tmp_path.chmod(0o755)
+    Journal.open(f"sqlite:///{tmp_path / 'journal.db'}", clock=SystemClock()).close()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_every_sqlite_commit_is_on_disk_before_it_is_acknowledged(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'journal.db'}", clock=SystemClock())
+    with database.write() as connection:
+        assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(sa.text("PRAGMA synchronous")).scalar() == 2
+    database.close()
+
+
+def test_an_error_inside_a_transaction_undoes_it(journal_url):
+    Journal.open(journal_url, clock=SystemClock()).close()
+    database = Database(journal_url, clock=SystemClock())
+
+    def break_halfway():
+        with database.write() as connection:
+            connection.execute(sa.text("INSERT INTO held_property_names VALUES ('crm', 'winback_segment')"))
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        break_halfway()
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM held_property_names")).scalar() == 0
+    database.close()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"this is a note about the garden, not a database at all\n" * 40)
+    with pytest.raises(StateError, match=r"journal\.db.*not a database") as refused:
+        Journal.open(f"sqlite:///{path}", clock=SystemClock())
+    assert "backup" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("url", ["mysql://user@db/journal", "journal.db", "https://example.com/x"])
+def test_only_sqlite_and_postgresql_are_accepted(url):
+    with pytest.raises(SettingError, match="journal") as refused:
+        Journal.open(url, clock=SystemClock())
+    assert "sqlite:///" in str(refused.value.hint)
+
+
+def test_an_unreachable_server_is_named_without_its_password():
+    url = "postgresql://winback:s3cr3t-word@127.0.0.1:1/journal"
+    with pytest.raises(StateError, match=r"127\.0\.0\.1") as refused:
+        Journal.open(url, clock=SystemClock())
+    assert "s3cr3t-word" not in str(refused.value)
+    assert "PostgreSQL is running" in str(refused.value.hint)
+
+
+def test_a_journal_in_memory_serves_several_threads():
+    from concurrent.futures import ThreadPoolExecutor
+
+    with Journal.open("sqlite:///:memory:", clock=SystemClock()) as journal, ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: journal.runs.start("pull", playbook_digest="d"), range(20)))
+        assert len({*runs}) == 20
+        assert len(journal.runs.recent(100)) == 20
+
+
+def test_a_reader_sees_one_moment_while_another_writes(journal_url):
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        database = journal._database
+        with database.read() as connection:
+            before = connection.execute(sa.text("SELECT count(*) FROM runs")).scalar()
+            journal.runs.start("pull", playbook_digest="d")
+            assert connection.execute(sa.text("SELECT count(*) FROM runs")).scalar() == before
+        assert len(journal.runs.recent()) == 1
+
+
+def test_ids_survive_whatever_letters_they_are_made_of(journal_url):
+    odd = ["1", "a'b", 'a"b', "a\\b", "ü", "名", "a,b", "[1]", " ", "😀", "%s", ":x"]
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        journal.held.replace_members("crm", "winback · dormant_30", odd)
+        assert journal.held.members("crm") == {"winback · dormant_30": set(odd)}
+
+
+def test_killing_a_writer_frees_the_others(journal_url):
+    code = """
+import sys
+import sqlalchemy as sa
+from connector.clock import SystemClock
+from connector.journal.engine import Database
+database = Database(sys.argv[1], clock=SystemClock())
+with database.write() as connection:
+    connection.execute(sa.text("INSERT INTO held_property_names VALUES ('crm', 'half')"))
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+    Journal.open(journal_url, clock=SystemClock()).close()
+    process = spawn(code, journal_url)
+    assert process.stdout.readline() == "writing\n"
+    kill(process)
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        journal.runs.start("pull", playbook_digest="d")
+        assert journal.held.property_names("crm") == set()
