@@ -189,8 +189,8 @@ class Destination(Protocol):
     def remove_list(self, list_id: str) -> None:
         """Delete a list (undo of a creation); no error when it is gone."""
 
-    def existing_properties(self, names: Sequence[str]) -> Sequence[str]:
-        """Those of `names` that the system already has as we need them (same kind, all choices present)."""
+    def existing_properties(self, names: Sequence[str | PropertySpec]) -> Sequence[str]:
+        """Those of `names` that the system has; given a spec, with its kind and all its choices."""
 
     def ensure_properties(self, specs: Sequence[PropertySpec]) -> Sequence[Ensured]:
         """Make what is missing, widen choices where needed; `ref` is the property's name, order as given."""
@@ -238,7 +238,8 @@ class Adapter:
 
     options: The pydantic model of this adapter's block in winback.yaml.
     folder: Where manifest.yaml and README.md are.
-    sandbox: Serves a local look-alike in this process until stopped: (host, port, options) -> handle.
+    sandbox: Serves a local look-alike in this process until stopped.
+    local_ids: The system has no name of its own (files): its ids carry the source's name from winback.yaml.
     """
 
     name: str
@@ -248,6 +249,7 @@ class Adapter:
     source: Callable[[Connection], Source] | None = None
     destination: Callable[[Connection], Destination] | None = None
     sandbox: Callable[[SandboxOptions], Sandbox] | None = None
+    local_ids: bool = False
 
 
 @dataclass(frozen=True, slots=True)

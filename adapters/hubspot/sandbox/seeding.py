@@ -20,6 +20,9 @@ from connector.model import Account, Contact
 DAY_MS = 86_400_000
 BULK = 1_000
 """From this many records on, the search index is built anew instead of hearing of each one late."""
+IDENTITY_ATTRIBUTES = frozenset({"secondary_emails", "merged_ids"})
+"""Attributes that say who else a person is: the vendor has words of its own for them, no custom property."""
+
 NUMBERED = re.compile(r"[^\W\d]*[-_.]?(\d+)\Z")
 """An id the vendor could have given: a number, perhaps behind a word (`user-42`)."""
 
@@ -113,7 +116,9 @@ def contact_values(state: State, person: Contact) -> dict[str, str]:
         "hs_marketable_status": _yes_no(person.can_email),
         "hs_email_hard_bounce_reason_enum": "UNKNOWN_USER" if person.bounced else None,
     }
-    return _with_attributes(values, person.attributes, state.contact_properties, group="product")
+    attributes = {name: value for name, value in person.attributes.items() if name not in IDENTITY_ATTRIBUTES}
+    values["hs_additional_emails"] = person.attributes.get("secondary_emails")
+    return _with_attributes(values, attributes, state.contact_properties, group="product")
 
 
 def company_values(state: State, account: Account) -> dict[str, str]:

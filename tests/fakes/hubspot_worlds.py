@@ -1,0 +1,160 @@
+"""The HubSpot sandbox as the contract suites want it, with the adapter's clock tied to the sandbox's."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from adapters.hubspot import ADAPTER, HubSpotOptions
+from adapters.hubspot.destination import HubSpotDestination
+from adapters.hubspot.sandbox import start
+from adapters.hubspot.sandbox.faults import Fault
+from adapters.hubspot.sandbox.state import Poison
+from adapters.hubspot.source import HubSpotSource
+from connector.contracts import SandboxOptions
+from connector.model import Account, Contact
+from mappings.schema import load_shipped
+from tests.fakes.budget import CountingBudget
+from tests.fakes.connections import HandClock, connect
+
+START = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def people(count: int, *, first: int = 1) -> list[Contact]:
+    """Contacts with numbers for ids; every seventh has a company, every ninth opted out."""
+    return [
+        Contact(
+            f"hubspot:{number}",
+            account_id=f"hubspot:{number % 50 + 1}" if number % 7 == 0 else None,
+            external_id=f"u{number}",
+            email=f"person{number}@example.com",
+            first_name="Line\nbreak" if number % 13 == 0 else f"Name {number}",
+            role="cto",
+            plan_tier="pro",
+            created_at=datetime(2025, 1, 1, tzinfo=UTC),
+            opted_out=number % 9 == 0,
+        )
+        for number in range(first, first + count)
+    ]
+
+
+class HubSpotWorld:
+    """A running sandbox and what connects to it."""
+
+    key = "hs_object_id"
+
+    def __init__(self, work_dir: Path, *, contacts: int = 0, companies: int = 0, stream: str = "contacts", **options):
+        self.work_dir = work_dir
+        self.stream = stream
+        self.options = options
+        self.sandbox = start(SandboxOptions(limits=False))
+        self.state = self.sandbox.state
+        self.state.clock.set(START)
+        self.state.clock.freeze()
+        self.clock = HandClock(START)
+        self.clock.on_sleep.append(self.sandbox.advance)
+        self.budget = CountingBudget(self.clock)
+        accounts = [
+            Account(f"hubspot:{n}", name=f"Company {n}", domain=f"c{n}.example.com", seats=n, mrr=n * 10.5)
+            for n in range(1, companies + 1)
+        ]
+        self.sandbox.seed(people(contacts), accounts)
+        # What was seeded is history, not a change of this minute.
+        self.pass_time(3600)
+        self._fresh = itertools.count(10_000_000)
+
+    def pass_time(self, seconds: float) -> None:
+        """Move both clocks."""
+        self.clock.advance(seconds)
+
+    def connection(self, token: str = "sandbox-token", **overrides):
+        settings = {"adapter": "hubspot", "base_url": self.sandbox.base_url, "auth": {"token": token}}
+        options = HubSpotOptions(**{**settings, "timeout_seconds": 5, **self.options, **overrides})
+        fields = {}
+        for stream in ("contacts", "companies"):
+            mapping = load_shipped("hubspot", stream)
+            assert mapping is not None
+            fields[stream] = mapping.provider_fields()
+        return connect(options, self.work_dir, clock=self.clock, budget=self.budget, fields=fields)
+
+    # --- as a source ---
+
+    def source(self, **overrides) -> HubSpotSource:
+        return ADAPTER.source(self.connection(**overrides))
+
+    def broken(self):
+        made = ADAPTER.source if self.reads else ADAPTER.destination
+        return made(self.connection("wrong-token"))
+
+    reads = True
+
+    def store(self):
+        return self.state.kind(self.stream).store
+
+    def keys(self) -> set[str]:
+        return set(self.store().live)
+
+    def edit(self, row_ids: Sequence[str], **values: str) -> None:
+        kind = self.state.kind(self.stream)
+        for row_id in row_ids:
+            self.state.update(kind, kind.store.find(row_id), values, now_ms=self.state.settle())
+
+    def change(self) -> set[str]:
+        changed = sorted(self.keys())[: max(3, len(self.keys()) // 3)]
+        name = "firstname" if self.stream == "contacts" else "name"
+        self.edit(changed, **{name: f"Changed {next(self._fresh)}"})
+        self.pass_time(600)
+        return set(changed)
+
+    def delete(self) -> set[str]:
+        if self.stream != "contacts":
+            return set()
+        gone = sorted(self.keys())[-3:]
+        for row_id in gone:
+            self.state.archive(self.state.kind("contacts"), row_id, now_ms=self.state.settle())
+        self.pass_time(600)
+        return set(gone)
+
+    # --- as a destination ---
+
+    def destination(self, **overrides) -> HubSpotDestination:
+        return ADAPTER.destination(self.connection(**overrides))
+
+    def ids(self, count: int) -> Sequence[str]:
+        missing = count - len(self.keys())
+        if missing > 0:
+            self.sandbox.seed(people(missing, first=1_000_000 + len(self.keys())), [])
+        return sorted(self.keys())[:count]
+
+    def unknown_id(self) -> str:
+        return "987654321"
+
+    def poison(self, row_ids: Sequence[str]) -> None:
+        self.state.poison.update({row_id: Poison("Rule 7 says no") for row_id in row_ids})
+
+    def swallow_next_write(self) -> None:
+        self.sandbox.faults.add(Fault("no_op", path="/memberships/|/batch/update", times=1))
+
+    def lose_next_answer(self) -> None:
+        # A look-up by GET comes first where a list is made: only the write loses its answer.
+        self.sandbox.faults.add(Fault("reset", method="PUT", when="after", times=1))
+        self.sandbox.faults.add(
+            Fault("reset", method="POST", path="/lists/[^/]+$|/batch/update", when="after", times=1)
+        )
+
+    def calls(self) -> int:
+        return self.sandbox.log.total
+
+    def stored(self, row_id: str) -> Mapping[str, str | None]:
+        return self.state.contacts.live[row_id].properties
+
+    def stop(self) -> None:
+        self.sandbox.stop()
+
+
+class HubSpotTarget(HubSpotWorld):
+    """The same, for the destination's suite."""
+
+    reads = False
