@@ -66,7 +66,7 @@ LIFECYCLE_STATES = ("new", "active", "slipping", "dormant", "resurrected")
 
 FEATURES: tuple[Column, ...] = (
     Column("last_active_at", "TIMESTAMPTZ", "time of the last use that counts"),
-    Column("inactive_days", "BIGINT", "days since the last active day: 0 on an active day, empty if never active", low=0),
+    Column("inactive_days", "BIGINT", "days since the last active day, 0 on one; empty if never active", low=0),
     Column("first_active_at", "TIMESTAMPTZ", "time of the first use that counts"),
     Column("active_days_28", "BIGINT", "active days in the last 28 days", nullable=False, low=0, high=28),
     Column("active_days_90", "BIGINT", "active days in the last 90 days", nullable=False, low=0, high=90),

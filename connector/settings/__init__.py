@@ -1,0 +1,22 @@
+"""winback.yaml, the environment and flags, as one frozen object."""
+
+from __future__ import annotations
+
+from connector.location import PlaybookError
+from connector.settings.load import load_playbook
+from connector.settings.models import Activity, Guards, Identity, ListsBlock
+from connector.settings.playbook import DestinationSettings, Playbook, Resolved
+from connector.settings.schema import json_schema
+
+__all__ = [
+    "Activity",
+    "DestinationSettings",
+    "Guards",
+    "Identity",
+    "ListsBlock",
+    "Playbook",
+    "PlaybookError",
+    "Resolved",
+    "json_schema",
+    "load_playbook",
+]

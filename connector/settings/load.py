@@ -1,0 +1,394 @@
+"""Loads winback.yaml: file, references, environment and flags, checked together; every error is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from connector.contracts import Adapter
+from connector.location import PlaybookError, Problem, nearest
+from connector.model import Segment, Severity
+from connector.rules.conditions import CheckedSegment, ConditionError, check_segment, parse_usage
+from connector.rules.lint import Issue, issues
+from connector.settings.layers import environment_overrides, environment_problems, flag_overrides, overlay
+from connector.settings.models import NAME_PATTERN, NAME_RULE, DestinationBlock, PlaybookFile
+from connector.settings.playbook import DestinationSettings, Playbook
+from connector.settings.references import ReferenceProblemError, fill
+from connector.settings.secrets import secret_problems
+from connector.settings.validation import Step, dotted, find, problems_of
+from connector.settings.values import read_share
+from connector.yaml_loader import Entry, Items, Node, Scalar, Table, load_file, plain
+
+SHARED_KEYS = ("adapter", "auth", "base_url", "rate", "timeout_seconds")
+"""What a destination takes from the source of the same name, unless it says otherwise."""
+
+_CORE_KEYS = tuple(DestinationBlock.model_fields)
+
+
+@dataclass
+class _Loading:
+    """What is gathered on the way: problems, origins by dotted key, and keys whose values must not be repeated."""
+
+    environ: Mapping[str, str]
+    base_dir: Path
+    problems: list[Problem] = field(default_factory=list)
+    origins: dict[str, str] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    referenced: set[str] = field(default_factory=set)
+
+    def add(self, problems: Iterator[Problem] | Sequence[Problem]) -> None:
+        """Note problems, each once, and none at a key whose reference already failed."""
+        known = {(problem.location, problem.message) for problem in self.problems}
+        for problem in problems:
+            if problem.path not in self.broken and (problem.location, problem.message) not in known:
+                self.problems.append(problem)
+
+
+def load_playbook(
+    path: Path | str,
+    *,
+    environ: Mapping[str, str],
+    adapters: Mapping[str, Adapter],
+    overrides: Sequence[str] = (),
+) -> Playbook:
+    """The playbook in this file.
+
+    Args:
+        path: winback.yaml.
+        environ: The environment: references and `WINBACK_…` keys are looked up here.
+        adapters: The installed adapters by name; each block is checked by its adapter's options model.
+        overrides: Flags of the form `guards.max_change=10%`; they win over everything.
+
+    Raises:
+        PlaybookError: Everything that is wrong, each with file, line, column, key, and what is allowed.
+    """
+    file = Path(path)
+    root = load_file(file, label=str(path))
+    if not isinstance(root, Table):
+        allowed = tuple(PlaybookFile.model_fields)
+        raise PlaybookError([Problem("must be a table of keys", root.location, allowed=allowed)])
+    loading = _Loading(environ, file.parent)
+    loading.add(list(secret_problems(root)))
+    filled = _fill(root, (), loading)
+    assert isinstance(filled, Table)
+    loading.add(list(environment_problems(environ, referenced=frozenset(loading.referenced))))
+    layered = overlay(filled, [*environment_overrides(environ), *flag_overrides(overrides)])
+    _share_with_destinations(layered, loading)
+    _note_origins(layered, (), loading)
+    return _build(layered, file, adapters, loading)
+
+
+def _build(root: Table, file: Path, adapters: Mapping[str, Adapter], loading: _Loading) -> Playbook:
+    """The playbook, once every part has been checked."""
+    core = _core(root, loading)
+    sources = _sources(root, adapters, loading)
+    destinations = _destinations(root, adapters, loading)
+    timezone = core.timezone if core else "UTC"
+    checked = _segments(root, timezone, loading)
+    _usage_condition(root, loading)
+    found = issues(checked)
+    loading.add([_impossible(issue) for issue in found if issue.severity is Severity.ERROR])
+    if loading.problems or core is None:
+        raise PlaybookError(loading.problems)
+    playbook = Playbook(
+        **{name: getattr(core, name) for name in ("version", "account", "timezone", "warehouse", "journal")},
+        **{name: getattr(core, name) for name in ("identity", "activity", "guards")},
+        sources=sources,
+        segments=tuple(item.segment for item in checked),
+        destinations=destinations,
+        file=file,
+    )
+    playbook._checked = checked  # noqa: SLF001 what pydantic's private attributes are for
+    playbook._findings = tuple(issue.finding() for issue in found)  # noqa: SLF001
+    playbook._origins = dict(loading.origins)  # noqa: SLF001
+    return playbook
+
+
+# --- references and origins -----------------------------------------------------------------------------------
+
+
+def _fill(node: Node, path: tuple[Step, ...], loading: _Loading) -> Node:
+    """The tree with references replaced; what leads nowhere is noted and left."""
+    match node:
+        case Table():
+            entries = {
+                key: Entry(entry.key_location, _fill(entry.node, (*path, key), loading))
+                for key, entry in node.entries.items()
+            }
+            return Table(entries, node.location)
+        case Items():
+            return Items(
+                tuple(_fill(item, (*path, number), loading) for number, item in enumerate(node.items)), node.location
+            )
+        case Scalar():
+            return _fill_scalar(node, dotted(path), loading)
+
+
+def _fill_scalar(scalar: Scalar, key: str, loading: _Loading) -> Scalar:
+    try:
+        filled = fill(scalar, path=key, environ=loading.environ, base_dir=loading.base_dir)
+    except ReferenceProblemError as error:
+        loading.add([error.problem])
+        loading.broken.add(key)
+        return scalar
+    if filled.secret_text:
+        loading.hidden.add(key)
+    for origin in filled.origins:
+        loading.referenced.add(origin.removeprefix("environment variable "))
+    if filled.origins:
+        place = scalar.location
+        loading.origins[key] = f"{place.file}:{place.line}, {', '.join(dict.fromkeys(filled.origins))}"
+    return filled.scalar
+
+
+def _note_origins(node: Node, path: tuple[Step, ...], loading: _Loading) -> None:
+    """Where each value stands, unless a reference already said more."""
+    key = dotted(path)
+    place = node.location
+    told = f"{place.file}:{place.line}" if place.line else place.file
+    if key and (key not in loading.origins or not place.line):
+        loading.origins[key] = told
+    match node:
+        case Table():
+            for name, entry in node.entries.items():
+                _note_origins(entry.node, (*path, name), loading)
+        case Items():
+            for number, item in enumerate(node.items):
+                _note_origins(item, (*path, number), loading)
+        case Scalar():
+            if not place.line:
+                loading.hidden.add(key)
+
+
+# --- the parts ------------------------------------------------------------------------------------------------
+
+
+def _core(root: Table, loading: _Loading) -> PlaybookFile | None:
+    """The keys that are ours."""
+    try:
+        return PlaybookFile.model_validate(plain(root))
+    except ValidationError as error:
+        loading.add(list(problems_of(error, PlaybookFile, root, hidden=frozenset(loading.hidden))))
+        return None
+
+
+def _blocks(root: Table, section: str, loading: _Loading) -> Iterator[tuple[str, Table]]:
+    """The named tables of a section; what is no table, or has no proper name, is noted."""
+    import re
+
+    entry = root.entries.get(section)
+    if entry is None:
+        return
+    if not isinstance(entry.node, Table):
+        return
+    for name, block in entry.node.entries.items():
+        path = f"{section}.{name}"
+        if not re.fullmatch(NAME_PATTERN, name):
+            loading.add([Problem(f"'{name}' is not a name", block.key_location, path, hint=NAME_RULE)])
+        if isinstance(block.node, Table):
+            yield name, block.node
+        else:
+            loading.add([Problem("must be a table of keys", block.key_location, path, allowed=("adapter: …",))])
+
+
+def _sources(root: Table, adapters: Mapping[str, Adapter], loading: _Loading) -> dict[str, Any]:
+    """Each source checked by its adapter."""
+    found: dict[str, Any] = {}
+    for name, block in _blocks(root, "sources", loading):
+        adapter = _adapter(block, ("sources", name), adapters, loading)
+        if adapter is None:
+            continue
+        if adapter.source is None:
+            _wrong_direction(block, ("sources", name), "read from", loading)
+            continue
+        options = _options(root, plain(block), ("sources", name), adapter, loading)
+        if options is not None:
+            found[name] = options
+    return found
+
+
+def _destinations(root: Table, adapters: Mapping[str, Adapter], loading: _Loading) -> dict[str, DestinationSettings]:
+    """Each destination: our keys by our model, the others by its adapter's."""
+    found: dict[str, DestinationSettings] = {}
+    for name, block in _blocks(root, "destinations", loading):
+        path = ("destinations", name)
+        values = plain(block)
+        core = _destination_block(root, {key: values.pop(key) for key in _CORE_KEYS if key in values}, path, loading)
+        adapter = _adapter(block, path, adapters, loading)
+        if adapter is None:
+            continue
+        if adapter.destination is None:
+            _wrong_direction(block, path, "written to", loading)
+            continue
+        options = _options(root, values, path, adapter, loading, extra_keys=_CORE_KEYS)
+        if core is not None and options is not None:
+            found[name] = DestinationSettings(
+                lists=core.lists, properties=core.properties, enroll=core.enroll, options=options
+            )
+    return found
+
+
+def _destination_block(
+    root: Table, values: dict[str, Any], path: tuple[str, str], loading: _Loading
+) -> DestinationBlock | None:
+    """Our own keys of a destination."""
+    try:
+        return DestinationBlock.model_validate(values)
+    except ValidationError as error:
+        loading.add(list(problems_of(error, DestinationBlock, root, within=path, hidden=frozenset(loading.hidden))))
+        return None
+
+
+def _adapter(block: Table, path: tuple[str, str], adapters: Mapping[str, Adapter], loading: _Loading) -> Adapter | None:
+    """The adapter a block names."""
+    entry = block.entries.get("adapter")
+    key = dotted(path)
+    if entry is None:
+        hint = "a destination with the name of a source shares its adapter" if path[0] == "destinations" else None
+        loading.add([Problem("the key 'adapter' is missing", block.location, key, allowed=tuple(adapters), hint=hint)])
+        return None
+    name = plain(entry.node)
+    if name not in adapters:
+        near = nearest(str(name), adapters)
+        loading.add(
+            [Problem(f"no adapter '{name}'", entry.node.location, f"{key}.adapter", near=near, allowed=tuple(adapters))]
+        )
+        return None
+    return adapters[name]
+
+
+def _wrong_direction(block: Table, path: tuple[str, str], verb: str, loading: _Loading) -> None:
+    entry = block.entries["adapter"]
+    message = f"the adapter '{plain(entry.node)}' cannot be {verb}"
+    loading.add([Problem(message, entry.node.location, f"{dotted(path)}.adapter")])
+
+
+def _options(
+    root: Table,
+    values: dict[str, Any],
+    path: tuple[str, str],
+    adapter: Adapter,
+    loading: _Loading,
+    *,
+    extra_keys: Sequence[str] = (),
+) -> Any:
+    """The adapter's own model of a block, or None with its problems noted."""
+    rate = values.get("rate")
+    if isinstance(rate, dict) and "share" in rate:
+        try:
+            values["rate"] = {**rate, "share": read_share(rate["share"])}
+        except ValueError as error:
+            place = find(root, (*path, "rate", "share")).node.location
+            loading.add([Problem(f"'{rate['share']}' {error}", place, dotted((*path, "rate", "share")))])
+            return None
+    _refuse_empty_secrets(root, values, path, loading)
+    try:
+        return adapter.options.model_validate(values)
+    except ValidationError as error:
+        hidden = frozenset(loading.hidden)
+        loading.add(list(problems_of(error, adapter.options, root, within=path, extra_keys=extra_keys, hidden=hidden)))
+        return None
+
+
+def _refuse_empty_secrets(root: Table, values: dict[str, Any], path: tuple[str, str], loading: _Loading) -> None:
+    """A credential that is there but empty would fail much later, as a puzzle."""
+    auth = values.get("auth")
+    for key, value in auth.items() if isinstance(auth, dict) else ():
+        if value in ("", None):
+            place = find(root, (*path, "auth", key)).node.location
+            loading.add([Problem("this secret is empty", place, dotted((*path, "auth", key)))])
+
+
+def _share_with_destinations(root: Table, loading: _Loading) -> None:
+    """Give each destination what the source of its name has and it does not say itself."""
+    sources, destinations = root.entries.get("sources"), root.entries.get("destinations")
+    if sources is None or destinations is None:
+        return
+    if not isinstance(sources.node, Table) or not isinstance(destinations.node, Table):
+        return
+    for name, entry in destinations.node.entries.items():
+        source = sources.node.entries.get(name)
+        if source is None or not isinstance(source.node, Table) or not isinstance(entry.node, Table):
+            continue
+        own = entry.node.entries.get("adapter", source.node.entries.get("adapter"))
+        theirs = source.node.entries.get("adapter")
+        if own is None or theirs is None or plain(own.node) != plain(theirs.node):
+            continue
+        shared = {
+            key: source.node.entries[key]
+            for key in SHARED_KEYS
+            if key in source.node.entries and key not in entry.node.entries
+        }
+        both = Table({**shared, **entry.node.entries}, entry.node.location)
+        destinations.node.entries[name] = Entry(entry.key_location, both)
+        for key in shared:
+            _share_notes(f"sources.{name}.{key}", f"destinations.{name}.{key}", loading)
+
+
+def _share_notes(source: str, destination: str, loading: _Loading) -> None:
+    """What is known about a shared key and all below it: where it came from, and what must not be repeated."""
+
+    def renamed(key: str) -> str | None:
+        below = key == source or key.startswith((f"{source}.", f"{source}["))
+        return destination + key[len(source) :] if below else None
+
+    loading.origins.update({new: origin for key, origin in list(loading.origins.items()) if (new := renamed(key))})
+    for keys in (loading.hidden, loading.broken):
+        keys.update([new for key in keys if (new := renamed(key))])
+
+
+# --- segments -------------------------------------------------------------------------------------------------
+
+
+def _segments(root: Table, timezone: str, loading: _Loading) -> tuple[CheckedSegment, ...]:
+    """Each segment whose condition can be read; every other is noted."""
+    entry = root.entries.get("segments")
+    if entry is None or not isinstance(entry.node, Items):
+        return ()
+    checked: list[CheckedSegment] = []
+    first_line: dict[str, int] = {}
+    for number, item in enumerate(entry.node.items):
+        if not isinstance(item, Table):
+            continue
+        values = {key: entry.node for key, entry in item.entries.items()}
+        name, where, group = (values.get(key) for key in ("name", "where", "group"))
+        if not isinstance(name, Scalar) or not isinstance(where, Scalar) or not isinstance(where.value, str | bool):
+            continue
+        path = dotted(("segments", number))
+        if name.text in first_line:
+            message = f"the name '{name.text}' is already taken in line {first_line[name.text]}"
+            loading.add([Problem(message, name.location, f"{path}.name")])
+        first_line.setdefault(name.text, name.location.line)
+        group_name = group.text if isinstance(group, Scalar) and group.value is not None else None
+        segment = Segment(name.text, where.text.rstrip(), group_name, where.location.line, where.location.column)
+        try:
+            checked.append(check_segment(segment, where=where.location, timezone=timezone))
+        except ConditionError as error:
+            loading.add([_at_path(error.problem, f"{path}.where")])
+    return tuple(checked)
+
+
+def _usage_condition(root: Table, loading: _Loading) -> None:
+    """`activity.counts`, checked with the place it stands at."""
+    found = find(root, ("activity", "counts"))
+    if found.taken != ("activity", "counts") or not isinstance(found.node, Scalar) or found.node.value is None:
+        return
+    try:
+        parse_usage(found.node.text, where=found.node.location)
+    except ConditionError as error:
+        loading.add([_at_path(error.problem, "activity.counts")])
+
+
+def _at_path(problem: Problem, path: str) -> Problem:
+    from dataclasses import replace
+
+    return replace(problem, path=path)
+
+
+def _impossible(issue: Issue) -> Problem:
+    return Problem(f"segment '{issue.segment.segment.name}': {issue.message}", issue.place, hint=issue.fix)

@@ -1,0 +1,118 @@
+"""The keys of winback.yaml, besides those of its adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from connector.settings.values import Duration, Share
+
+NAME_PATTERN = r"^[a-z][a-z0-9_]{0,49}$"
+NAME_RULE = "small letters, digits and _, beginning with a letter, at most 50"
+
+
+class Block(BaseModel):
+    """Any part of the file: unknown keys are errors, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _known_timezone(name: str) -> str:
+    """A name of the time zone database."""
+    known = available_timezones()
+    if name in known:
+        return name
+    near = get_close_matches(name, known, n=1)
+    message = "is not a time zone" + (f"; did you mean {near[0]}?" if near else "; for example Europe/Paris")
+    raise ValueError(message)
+
+
+def _starts_with(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        if url.startswith(schemes):
+            return url
+        message = f"must begin with {' or '.join(schemes)}"
+        raise ValueError(message)
+
+    return AfterValidator(check)
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+TimeZone = Annotated[str, AfterValidator(_known_timezone)]
+
+
+class Identity(Block):
+    """How product users are matched to contacts."""
+
+    match: tuple[Literal["external_id", "email"], ...] = Field(
+        default=("external_id", "email"), min_length=1, description="what to match by, best first"
+    )
+
+
+class Activity(Block):
+    """What usage counts as being active."""
+
+    counts: str | None = Field(
+        default=None, description="a condition over `feature` and `events`; without it every use counts"
+    )
+
+
+class SegmentBlock(Block):
+    """A named rule: who should be in."""
+
+    name: Name = Field(description="what lists and properties are called after")
+    group: Name | None = Field(default=None, description="inside a group the first segment that matches wins")
+    where: str | bool = Field(description="a condition over the columns of features, contacts and accounts")
+
+
+class Guards(Block):
+    """What stops a run that could be a disaster."""
+
+    max_change: Share = Field(default=0.2, description="the largest share of a list or of contacts one run may change")
+    empty_source: Literal["refuse", "allow"] = Field(
+        default="refuse", description="what to do when a source that held rows returns none, or far fewer"
+    )
+    stale_source: Duration | None = Field(
+        default=timedelta(hours=36), description="how old a source's newest fact may be; null: any age"
+    )
+
+
+class ListsBlock(Block):
+    """Which lists are kept in the destination."""
+
+    segments: bool = Field(default=True, description="one list per segment")
+
+
+class DestinationBlock(Block):
+    """The core's own keys of a destination; the others are its adapter's."""
+
+    lists: ListsBlock = Field(default_factory=ListsBlock, description="which lists to keep")
+    properties: bool = Field(default=True, description="write winback's properties: segment, last activity, reason")
+    enroll: Literal["list", "none"] = Field(
+        default="list", description="list: joining a list is what starts a workflow; none: only properties"
+    )
+
+
+class PlaybookFile(Block):
+    """The whole file before its adapters' blocks are checked."""
+
+    version: Literal[1] = Field(description="the version of this file's format")
+    account: str = Field(min_length=1, max_length=100, description="a short name for your company")
+    timezone: TimeZone = Field(default="UTC", description="where a day begins and ends")
+    warehouse: Annotated[str, _starts_with("duckdb:///")] = Field(
+        default="duckdb:///state/warehouse.duckdb", description="where the facts are kept"
+    )
+    journal: Annotated[str, _starts_with("sqlite:///", "postgresql://", "postgresql+psycopg://")] = Field(
+        default="sqlite:///state/journal.db", description="where runs, writes and decisions are kept"
+    )
+    sources: Mapping[str, Any] = Field(min_length=1, description="where contacts and usage come from, by name")
+    identity: Identity = Field(default_factory=Identity, description="how product users are matched to contacts")
+    activity: Activity = Field(default_factory=Activity, description="what usage counts")
+    segments: tuple[SegmentBlock, ...] = Field(min_length=1, description="who should be in what")
+    guards: Guards = Field(default_factory=Guards, description="what stops a run")
+    destinations: Mapping[str, Any] = Field(default_factory=dict, description="where lists are written, by name")

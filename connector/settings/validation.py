@@ -1,0 +1,180 @@
+"""Turns pydantic's findings into problems that name the place, the key, what was found and what is allowed."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from connector.location import Location, Problem, nearest
+from connector.settings.models import NAME_PATTERN, NAME_RULE
+from connector.settings.secrets import masked
+from connector.yaml_loader import Items, Node, Scalar, Table
+
+Step = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How far a path leads into the tree: the node there, the place of its key, and the steps taken."""
+
+    node: Node
+    place: Location
+    taken: tuple[Step, ...]
+
+
+def find(root: Node, path: Sequence[Step]) -> Found:
+    """The deepest node on the path; steps that are not in the file (a union's branch) are passed over."""
+    found = Found(root, root.location, ())
+    for step in path:
+        node = found.node
+        if isinstance(node, Table) and str(step) in node.entries:
+            entry = node.entries[str(step)]
+            found = Found(entry.node, entry.key_location, (*found.taken, str(step)))
+        elif isinstance(node, Items) and isinstance(step, int) and step < len(node.items):
+            found = Found(node.items[step], node.items[step].location, (*found.taken, step))
+    return found
+
+
+def dotted(path: Sequence[Step]) -> str:
+    """`segments[3].where`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+def problems_of(
+    error: ValidationError,
+    model: type[BaseModel],
+    root: Node,
+    *,
+    within: Sequence[Step] = (),
+    extra_keys: Sequence[str] = (),
+    hidden: frozenset[str] = frozenset(),
+) -> Iterator[Problem]:
+    """One problem for each thing pydantic found, each place once.
+
+    Args:
+        error: What pydantic found.
+        model: What it checked against.
+        root: The whole file.
+        within: Where in the file the checked part stands.
+        extra_keys: Further keys that are allowed in the part itself.
+        hidden: Dotted paths whose values no message may repeat.
+    """
+    seen: set[str] = set()
+    for detail in error.errors(include_url=False):
+        path = (*within, *detail["loc"])
+        found = find(root, path)
+        key = dotted(path) if detail["type"] == "missing" else dotted(found.taken)
+        if key in seen:
+            continue
+        seen.add(key)
+        allowed = (*fields_at(model, detail["loc"][:-1]), *(extra_keys if len(detail["loc"]) == 1 else ()))
+        yield _problem(detail, found, path, allowed, hidden=hidden)
+
+
+def _problem(
+    detail: ErrorDetails, found: Found, path: Sequence[Step], allowed: tuple[str, ...], *, hidden: frozenset[str]
+) -> Problem:
+    last = str(path[-1]) if path else ""
+    key = dotted(found.taken)
+    value_place = found.node.location if isinstance(found.node, Scalar) else found.place
+    match detail["type"]:
+        case "missing":
+            return Problem(f"the key '{last}' is missing", found.node.location, key, hint=None)
+        case "extra_forbidden":
+            parent = dotted(found.taken[:-1])
+            return Problem(f"unknown key '{last}'", found.place, parent, near=nearest(last, allowed), allowed=allowed)
+        case "literal_error" | "enum":
+            choices = tuple(re.findall(r"'([^']*)'|\b(\d+)\b", str(detail.get("ctx", {}).get("expected", ""))))
+            names = tuple(first or second for first, second in choices)
+            value = shown(found.node, key, hidden=hidden)
+            near = nearest(found.node.text, names) if isinstance(found.node, Scalar) else None
+            return Problem(f"{value} is not allowed here", value_place, key, near=near, allowed=names)
+        case _:
+            message, hint = _said(detail, found.node, shown(found.node, key, hidden=hidden))
+            return Problem(message, value_place, key, hint=hint)
+
+
+def _said(detail: ErrorDetails, node: Node, value: str) -> tuple[str, str | None]:
+    said = str(detail["msg"]).removeprefix("Value error, ")
+    match detail["type"]:
+        case "value_error":
+            return (said if value in said else f"{value} {said}"), None
+        case "string_type" if isinstance(node, Scalar) and node.value is not None:
+            return f"{value} is not text", f'put it in quotes: "{node.text}"'
+        case "string_pattern_mismatch" if detail.get("ctx", {}).get("pattern") == NAME_PATTERN:
+            return f"{value} is not a name", NAME_RULE
+        case "too_short":
+            return "at least one is needed here", None
+        case _:
+            return f"{value}: {said[:1].lower()}{said[1:]}", None
+
+
+def shown(node: Node, key: str, *, hidden: frozenset[str]) -> str:
+    """A value for a message: never a secret, never long."""
+    if key in hidden or ".auth" in key:
+        return "the value"
+    match node:
+        case Scalar(value=None):
+            return "nothing"
+        case Scalar():
+            text = masked(node.text)
+            return f"'{text}'" if len(text) <= 60 else f"'{text[:57]}…'"  # noqa: PLR2004 a message stays on a line
+        case Items():
+            return "a list"
+        case Table():
+            return "a table"
+
+
+def fields_at(model: type[BaseModel], path: Sequence[Step]) -> tuple[str, ...]:
+    """The keys allowed where this path leads, found in the models' annotations."""
+    candidates: list[Any] = [model]
+    for step in path:
+        following = [inner for candidate in candidates for inner in _under(candidate, step)]
+        candidates = following or candidates
+    names = [name for candidate in _models(candidates) for name in _keys(candidate)]
+    return tuple(dict.fromkeys(names))
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(candidates: Sequence[Any]) -> Iterator[type[BaseModel]]:
+    for candidate in candidates:
+        for part in _plain_types(candidate):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield part
+
+
+def _plain_types(annotation: Any) -> Iterator[Any]:
+    """The annotation without Annotated, and each branch of a union."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _plain_types(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _plain_types(part)
+    else:
+        yield annotation
+
+
+def _under(annotation: Any, step: Step) -> Iterator[Any]:
+    """What may stand under one step."""
+    for part in _plain_types(annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            for name, field in part.model_fields.items():
+                if step in (name, field.alias):
+                    yield field.annotation
+        elif isinstance(get_origin(part), type) and issubclass(get_origin(part), Mapping):
+            yield get_args(part)[1]
+        elif get_args(part) and isinstance(step, int):
+            yield get_args(part)[0]
