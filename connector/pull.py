@@ -100,6 +100,7 @@ def pull(
             on_cursor(page.cursor)
             failpoint("pull.cursor_mirrored")
             reporter.progress(task, tally.rows, None if page.total is None else max(page.total, tally.rows))
+    warehouse.note_pulled(name, stream, clock.now())
     return PullReport(
         source=name,
         stream=stream,
