@@ -1,0 +1,359 @@
+"""From wanted and current to an ordered list of steps: pure, so the same inputs give the same plan to the byte.
+
+The rules, all of them:
+
+- Only differences become steps. Properties and lists first, then every removal, then the additions, then the values.
+- A row that is blocked (opted out, bounced, deleted) is never added, is taken off every list, and what we wrote about
+  it is cleared; a record that is gone in the CRM is not written to any more.
+- A row that was refused too often is left out and counted as `quarantined`; one refused before travels in a step of
+  its own, so that it cannot hold up the others again. Removals are tried for ever: nobody stays on a list for that.
+- A list that exists in our books but not in the CRM is made anew and filled from nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import Protocol
+
+from connector.contracts import Capabilities, Work
+from connector.model import PropertySpec
+from connector.plan.document import Allowance, ListChange, Plan, Sample
+from connector.plan.guards import Change, DefaultGuards, GuardInputs, GuardSettings, SourceState, check_guards
+from connector.plan.steps import (
+    AddMembers,
+    EnsureList,
+    EnsureProperty,
+    PropertyChange,
+    RemoveMembers,
+    SetProperties,
+    Step,
+    Values,
+)
+
+__all__ = ["GONE", "Allowance", "Current", "Plan", "PlanInputs", "Rejected", "Wanted", "build_plan", "protection"]
+
+GONE = frozenset({"deleted", "merged", "erased"})
+"""Reasons for being blocked that mean the CRM no longer has the record: nothing can be written to it."""
+
+QUARANTINED = "quarantined"
+"""The reason code of rows that were refused too often."""
+
+PROPERTIES_TARGET = ""
+"""The target under which refused property rows are remembered; refused members are under their list's name."""
+
+SAMPLES_PER_LIST = 3
+
+_NOTHING: Values = {}
+
+
+class Rejected(Protocol):
+    """A row the destination refused before, as the journal remembers it."""
+
+    @property
+    def quarantined(self) -> bool:
+        """True once it was refused too often to be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the destination should hold: who on which list (record id to contact id), and which values on whom.
+
+    specs: The properties we own. A name that is not among them is never touched.
+    """
+
+    lists: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    properties: Mapping[str, Values] = field(default_factory=dict)
+    specs: tuple[PropertySpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What the destination holds because of us.
+
+    list_ids: The lists that exist there, by name. What we believe about the members of others is not believed.
+    property_names: The properties that exist there as we need them; others are made, or widened, first.
+    being_filled: Lists made by a plan that was cut short: they count as new until one is carried out to its end.
+    """
+
+    lists: Mapping[str, Collection[str]] = field(default_factory=dict)
+    list_ids: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, Values] = field(default_factory=dict)
+    property_names: Collection[str] = ()
+    being_filled: Collection[str] = ()
+
+
+def no_reason(list_name: str, row_id: str) -> str | None:  # noqa: ARG001  # the shape of PlanInputs.reason
+    """The reason of a change nobody asked about."""
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInputs:
+    """Everything a plan depends on.
+
+    forecast: Calls the destination will need for an amount of work.
+    excluded: Contacts left out before they became rows, by reason code.
+    blocked: Records that may not be added to a list, with the reason code.
+    rejected: Rows refused before, by (kind, list name or "", record id).
+    reachable: How many contacts we know and may contact; what `guards.max_change` is a share of.
+    reason: Why a record joins a list, asked for the few that are shown.
+    """
+
+    account: str
+    as_of: date
+    now: datetime
+    expires: datetime
+    destination: str
+    system: str
+    capabilities: Capabilities
+    forecast: Callable[[Work], int]
+    wanted: Wanted
+    current: Current
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    rejected: Mapping[tuple[str, str, str], Rejected] = field(default_factory=dict)
+    reachable: int = 0
+    sources: Sequence[SourceState] = ()
+    guards: GuardSettings = field(default_factory=DefaultGuards)
+    allowed: frozenset[str] = frozenset()
+    allowance: Allowance = field(default_factory=Allowance)
+    folder: str = "winback"
+    reason: Callable[[str, str], str | None] = no_reason
+
+
+def build_plan(inputs: PlanInputs) -> Plan:
+    """The plan for these inputs, guards answered but not enforced."""
+    diffs = [_diff(name, inputs) for name in sorted({*inputs.wanted.lists, *inputs.current.lists})]
+    properties = _property_steps(inputs)
+    steps: tuple[Step, ...] = (
+        *_missing_properties(inputs),
+        *(EnsureList(diff.name, inputs.folder) for diff in diffs if diff.made),
+        *(RemoveMembers(diff.name, diff.remove) for diff in diffs if diff.remove),
+        *(AddMembers(diff.name, diff.add) for diff in diffs if diff.add),
+        *(AddMembers(diff.name, diff.retry, retried=True) for diff in diffs if diff.retry),
+        *properties,
+    )
+    guards = check_guards(
+        GuardInputs(
+            now=inputs.now,
+            settings=inputs.guards,
+            sources=inputs.sources,
+            change=_change(diffs, inputs),
+            allowed=inputs.allowed,
+        )
+    )
+    return Plan(
+        account=inputs.account,
+        destination=inputs.destination,
+        system=inputs.system,
+        as_of=inputs.as_of,
+        made_at=inputs.now,
+        expires_at=inputs.expires,
+        fingerprints=dict(sorted(inputs.fingerprints.items())),
+        steps=steps,
+        lists=tuple(_list_change(diff, inputs) for diff in diffs),
+        excluded=_excluded(diffs, inputs),
+        guards=guards,
+        api_calls=inputs.forecast(work_of(steps, inputs.capabilities)) if steps else 0,
+        allowance=inputs.allowance,
+    ).identified()
+
+
+def protection(inputs: PlanInputs) -> Plan:
+    """The part of the plan that no guard may hold up: blocked rows leave every list and lose what we wrote about them.
+
+    For a run whose plan was refused: an opt-out does not wait until somebody has looked at a broken export.
+    """
+    current = inputs.current
+    held = {
+        name: {row_id: f"{inputs.system}:{row_id}" for row_id in current.lists.get(name, ())}
+        for name in current.list_ids
+    }
+    specs = tuple(spec for spec in inputs.wanted.specs if spec.name in current.property_names)
+    blocked_values = {row_id: current.properties[row_id] for row_id in current.properties if row_id in inputs.blocked}
+    return build_plan(
+        replace(
+            inputs,
+            wanted=Wanted(held, {}, specs),
+            current=replace(current, properties=blocked_values),
+            excluded={},
+            sources=(),
+        )
+    )
+
+
+def work_of(steps: Sequence[Step], capabilities: Capabilities) -> Work:
+    """How much these steps ask of a destination, in batches of its own sizes."""
+    members = [len(step.row_ids) for step in steps if isinstance(step, RemoveMembers | AddMembers)]
+    rows = [len(step.rows) for step in steps if isinstance(step, SetProperties)]
+    return Work(
+        lists_to_create=sum(isinstance(step, EnsureList) for step in steps),
+        properties_to_ensure=sum(isinstance(step, EnsureProperty) for step in steps),
+        member_batches=sum(-(-count // capabilities.members_per_call) for count in members),
+        property_batches=sum(-(-count // capabilities.properties_per_call) for count in rows),
+    )
+
+
+# --- lists ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _ListDiff:
+    """One list: who is on it now, and who joins and leaves."""
+
+    name: str
+    made: bool
+    list_id: str | None
+    now: frozenset[str]
+    add: tuple[str, ...]
+    retry: tuple[str, ...]
+    remove: tuple[str, ...]
+    quarantined: tuple[str, ...]
+
+    @property
+    def joining(self) -> Iterator[str]:
+        """Everyone who is put on it."""
+        yield from self.add
+        yield from self.retry
+
+
+def _diff(name: str, inputs: PlanInputs) -> _ListDiff:
+    list_id = inputs.current.list_ids.get(name)
+    wanted = inputs.wanted.lists.get(name)
+    now = frozenset(inputs.current.lists.get(name, ())) if list_id is not None else frozenset()
+    target = {row_id for row_id in wanted or () if row_id not in inputs.blocked}
+    fresh, retry, quarantined = _by_history(AddMembers.kind, name, target - now, inputs)
+    return _ListDiff(
+        name=name,
+        made=list_id is None and wanted is not None,
+        list_id=list_id,
+        now=now,
+        add=tuple(sorted(fresh)),
+        retry=tuple(sorted(retry)),
+        remove=tuple(sorted(now - target)),
+        quarantined=tuple(sorted(quarantined)),
+    )
+
+
+def _by_history(
+    kind: str, target: str, row_ids: Collection[str], inputs: PlanInputs
+) -> tuple[list[str], list[str], list[str]]:
+    """The rows never refused, those refused before, and those refused too often."""
+    if not inputs.rejected:
+        return list(row_ids), [], []
+    fresh, retry, quarantined = [], [], []
+    for row_id in row_ids:
+        rejection = inputs.rejected.get((kind, target, row_id))
+        if rejection is None:
+            fresh.append(row_id)
+        elif rejection.quarantined:
+            quarantined.append(row_id)
+        else:
+            retry.append(row_id)
+    return fresh, retry, quarantined
+
+
+def _list_change(diff: _ListDiff, inputs: PlanInputs) -> ListChange:
+    adds = (Sample("add", row_id, inputs.reason(diff.name, row_id) or "") for row_id in diff.add[:SAMPLES_PER_LIST])
+    removes = (
+        Sample("remove", row_id, inputs.blocked.get(row_id, "no longer in the segment"))
+        for row_id in diff.remove[:SAMPLES_PER_LIST]
+    )
+    return ListChange(
+        name=diff.name,
+        list_id=diff.list_id,
+        now=len(diff.now),
+        add=len(diff.add) + len(diff.retry),
+        remove=len(diff.remove),
+        samples=(*(sample for sample in adds if sample.reason), *removes),
+    )
+
+
+def _excluded(diffs: Sequence[_ListDiff], inputs: PlanInputs) -> dict[str, tuple[str, ...]]:
+    """Who was left out, each contact once per reason."""
+    found: dict[str, set[str]] = {reason: set(ids) for reason, ids in inputs.excluded.items()}
+    for diff in diffs:
+        wanted = inputs.wanted.lists.get(diff.name, {})
+        for row_id in wanted.keys() & inputs.blocked.keys():
+            found.setdefault(inputs.blocked[row_id], set()).add(wanted[row_id])
+        for row_id in diff.quarantined:
+            found.setdefault(QUARANTINED, set()).add(wanted[row_id])
+    for row_id in _quarantined_rows(inputs):
+        found.setdefault(QUARANTINED, set()).add(f"{inputs.system}:{row_id}")
+    return {reason: tuple(sorted(found[reason])) for reason in sorted(found) if found[reason]}
+
+
+def _change(diffs: Sequence[_ListDiff], inputs: PlanInputs) -> Change:
+    """How many contacts the lists gain and lose, each counted once."""
+    held: set[str] = set()
+    staying: set[str] = set()
+    joining: set[str] = set()
+    filling: set[str] = set()
+    for diff in diffs:
+        held |= diff.now
+        staying |= diff.now.difference(diff.remove)
+        (filling if diff.made or diff.name in inputs.current.being_filled else joining).update(diff.joining)
+    leaving = (row_id for row_id in held - staying - joining - filling if row_id not in inputs.blocked)
+    return Change(
+        joining=len(joining),
+        filling=len(filling - joining),
+        leaving=sum(1 for _ in leaving),
+        held=len(held),
+        reachable=inputs.reachable,
+    )
+
+
+# --- properties -------------------------------------------------------------------------------------------
+
+
+def _missing_properties(inputs: PlanInputs) -> Iterator[EnsureProperty]:
+    """The properties to make, in the playbook's order."""
+    existing = frozenset(inputs.current.property_names)
+    return (EnsureProperty(spec) for spec in inputs.wanted.specs if spec.name not in existing)
+
+
+def _property_steps(inputs: PlanInputs) -> Iterator[SetProperties]:
+    """The values to write: at most one step for rows never refused and one for the others."""
+    changes = {change.row_id: change for change in _property_changes(inputs)}
+    fresh, retry, _ = _by_history(SetProperties.kind, PROPERTIES_TARGET, changes, inputs)
+    if fresh:
+        yield SetProperties(tuple(changes[row_id] for row_id in fresh))
+    if retry:
+        yield SetProperties(tuple(changes[row_id] for row_id in retry), retried=True)
+
+
+def _quarantined_rows(inputs: PlanInputs) -> Iterator[str]:
+    """Records whose values differ and were refused too often to be tried again."""
+    if any(rejection.quarantined for rejection in inputs.rejected.values()):
+        changed = [change.row_id for change in _property_changes(inputs)]
+        yield from _by_history(SetProperties.kind, PROPERTIES_TARGET, changed, inputs)[2]
+
+
+def _property_changes(inputs: PlanInputs) -> Iterator[PropertyChange]:
+    """Each record whose values differ, in the order of its id."""
+    wanted, current = inputs.wanted.properties, inputs.current.properties
+    cleared: Values = dict.fromkeys(spec.name for spec in inputs.wanted.specs)
+    for row_id in sorted({*wanted, *current}):
+        reason = inputs.blocked.get(row_id)
+        if reason in GONE:
+            continue
+        target = cleared if reason is not None else wanted.get(row_id, cleared)
+        change = _property_change(row_id, target, current.get(row_id, _NOTHING))
+        if change.values:
+            yield change
+
+
+def _property_change(row_id: str, target: Values, current: Values) -> PropertyChange:
+    """What differs; an empty text is no value."""
+    values: dict[str, str | None] = {}
+    before: dict[str, str | None] = {}
+    for name, new in target.items():
+        old = current.get(name) or None
+        if (new or None) != old:
+            values[name] = new or None
+            if old is not None:
+                before[name] = old
+    return PropertyChange(row_id, values, before or _NOTHING)

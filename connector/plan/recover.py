@@ -1,0 +1,173 @@
+"""Finding out what became of writes that a crash or a lost answer left open, by reading back; never by writing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from connector.contracts import Clock, Destination, chunks
+from connector.errors import RejectedError
+from connector.failpoints import failpoint
+from connector.model import Outcome, Receipt
+from connector.plan.sending import ReadBack
+from connector.plan.steps import Values
+
+if TYPE_CHECKING:
+    from connector.journal import Batch, Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What reading back showed. `not_written` rows are simply wanted again by the next plan."""
+
+    batches: int = 0
+    written: int = 0
+    not_written: int = 0
+
+    def __str__(self) -> str:
+        """One line for the terminal."""
+        return (
+            f"settled {self.batches:,} unfinished writes of an earlier run: "
+            f"{self.written:,} rows had been written, {self.not_written:,} had not"
+        )
+
+
+def recover(journal: Journal, destination: Destination, *, name: str, clock: Clock) -> Recovered:
+    """Settle every open batch of this destination; afterwards the ledger holds no unknowns.
+
+    A list is read once however many open batches it has. Safe to interrupt and to repeat.
+    """
+    left = journal.ledger.unresolved(name)
+    members = _Members(destination, journal.held.lists(name), left)
+    written = not_written = 0
+    for batch in left:
+        undecided = _undecided(batch)
+        done = _done(batch, undecided, destination, members) if undecided else ()
+        failpoint("recover.read_back")
+        if not undecided:
+            journal.ledger.confirm(batch.batch_id, clock.now())
+        elif batch.kind == "ensure_list" and done:
+            # The ledger learns the id together with the fact.
+            list_id = members.list_ids[batch.target]
+            journal.ledger.sent(batch.batch_id, [Receipt(list_id, Outcome.WRITTEN)], clock.now())
+            journal.ledger.confirm(batch.batch_id, clock.now())
+        else:
+            journal.ledger.settle(batch.batch_id, done, clock.now())
+        written += len(done)
+        not_written += len(undecided) - len(done)
+        failpoint("recover.settled")
+    return Recovered(len(left), written, not_written)
+
+
+def membership_reader(destination: Destination, list_id: str, *, adding: bool) -> ReadBack:
+    """Reads the list back and says for each row whether it is where we want it."""
+
+    def read(row_ids: Sequence[str]) -> Mapping[str, bool]:
+        present = _present(destination, list_id, row_ids)
+        return {row_id: (row_id in present) == adding for row_id in row_ids}
+
+    return read
+
+
+def property_reader(destination: Destination, wanted: Mapping[str, Values]) -> ReadBack:
+    """Reads records back and says for each whether it has the values we want; records that are gone are left out."""
+
+    def read(row_ids: Sequence[str]) -> Mapping[str, bool]:
+        names = sorted({name for row_id in row_ids for name in wanted[row_id]})
+        found: dict[str, bool] = {}
+        for part in chunks(row_ids, destination.capabilities.properties_per_read):
+            for row_id, values in destination.read_properties(part, names).items():
+                found[row_id] = _same(wanted[row_id], values)
+        return found
+
+    return read
+
+
+def _undecided(batch: Batch) -> tuple[str, ...]:
+    """What is open about a batch: rows, or its target for the kinds without rows."""
+    if batch.kind in {"add_members", "remove_members", "set_properties"}:
+        return batch.undecided
+    return (batch.target,) if batch.state != "sent" else ()
+
+
+def _done(  # noqa: PLR0911  # one answer per kind of batch
+    batch: Batch, undecided: tuple[str, ...], destination: Destination, members: _Members
+) -> Collection[str]:
+    """Which of the open rows were written after all."""
+    match batch.kind.value:
+        case "add_members":
+            return members.on(batch.target).intersection(undecided)
+        case "remove_members":
+            return set(undecided) - members.on(batch.target)
+        case "set_properties":
+            wanted = (batch.payload or {})["values"]
+            found = property_reader(destination, wanted)(undecided)
+            return [row_id for row_id in undecided if found.get(row_id)]
+        case "ensure_list":
+            return undecided if members.exists(batch.target) else ()
+        case "remove_list":
+            return () if members.exists(batch.target) else undecided
+        case "ensure_property":
+            return undecided if destination.existing_properties([batch.target]) else ()
+        case "remove_property":
+            return () if destination.existing_properties([batch.target]) else undecided
+        case _:
+            assert_never(batch.kind)
+
+
+class _Members:
+    """Memberships of the lists with open batches, each list read once and only as far as it matters."""
+
+    def __init__(self, destination: Destination, list_ids: Mapping[str, str], left: Iterable[Batch]) -> None:
+        self._destination = destination
+        self._asked: dict[str, set[str]] = defaultdict(set)
+        self._found: dict[str, set[str]] = {}
+        self._looked_up: set[str] = set()
+        self.list_ids = dict(list_ids)
+        for batch in left:
+            self._asked[batch.target].update(batch.undecided)
+
+    def exists(self, name: str) -> bool:
+        """Whether the destination has this list now; asks, since our books may be older."""
+        if name not in self._looked_up:
+            self._looked_up.add(name)
+            found = self._destination.lists([name]).get(name)
+            if found is None:
+                self.list_ids.pop(name, None)
+            else:
+                self.list_ids[name] = found.list_id
+        return name in self.list_ids
+
+    def on(self, name: str) -> set[str]:
+        """Those of the open rows that are on the list; none if it is gone."""
+        if name not in self._found:
+            self._found[name] = self._read(name)
+        return self._found[name]
+
+    def _read(self, name: str) -> set[str]:
+        if name not in self.list_ids and not self.exists(name):
+            return set()
+        try:
+            return _present(self._destination, self.list_ids[name], self._asked[name])
+        except RejectedError:
+            if not self.exists(name):
+                return set()
+            raise
+
+
+def _present(destination: Destination, list_id: str, row_ids: Collection[str]) -> set[str]:
+    """Those of the rows that are on the list; stops reading once all are found."""
+    wanted = set(row_ids)
+    present: set[str] = set()
+    for page in destination.members(list_id):
+        present |= wanted.intersection(page)
+        if len(present) == len(wanted):
+            break
+    return present
+
+
+def _same(wanted: Values, present: Values) -> bool:
+    """Whether every value is there; an empty text is no value."""
+    return all((present.get(name) or None) == (value or None) for name, value in wanted.items())

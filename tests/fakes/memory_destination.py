@@ -1,0 +1,275 @@
+"""A CRM in memory that behaves like a real one: idempotent memberships, odd rows, lost answers.
+
+With a `path` it keeps its state in that file after every call, so that a test process can look at what a killed
+driver process left behind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from connector.contracts import Capabilities, Work
+from connector.errors import CredentialsError, OutcomeUnknown, QuotaExhausted, RejectedError, RetriableError
+from connector.model import Ensured, Finding, ListRef, Outcome, PropertyRow, PropertySpec, Receipt
+
+CAPABILITIES = Capabilities(
+    members_per_call=1000, properties_per_call=100, members_per_read=250, properties_per_read=100
+)
+
+FAULTS = {
+    "timeout_before": "the request never arrived, and nobody can know",
+    "timeout_after": "the work was done, the answer was lost",
+    "unreachable": "the request was refused before anything happened",
+    "no_op": "the answer is a success with nothing in it, and nothing happened",
+    "mute": "the work was done, the answer is a success with nothing in it",
+    "short": "the work was done, the answer names only the first half of the rows",
+    "quota": "the day's calls are used up",
+    "credentials": "the token was revoked",
+    "gone": "the whole request is refused, whatever is in it",
+}
+
+
+class MemoryDestination:
+    """Contacts, lists and properties; `calls` counts requests, `joins` how often a record came onto a list."""
+
+    system = "memory"
+
+    def __init__(
+        self,
+        contacts: Iterable[str] = (),
+        *,
+        capabilities: Capabilities = CAPABILITIES,
+        path: Path | None = None,
+    ) -> None:
+        self.capabilities = capabilities
+        self.path = path
+        self.contacts = set(contacts)
+        self.list_names: dict[str, str] = {}
+        self.members_of: dict[str, set[str]] = {}
+        self.specs: dict[str, PropertySpec] = {}
+        self.values: dict[str, dict[str, str]] = {}
+        self.joins: Counter[tuple[str, str]] = Counter()
+        self.requests: list[tuple[str, int]] = []
+        self.refused: dict[str, str] = {}
+        """Rows that get a rejected receipt of their own, with the vendor's words."""
+        self.poison: dict[str, str] = {}
+        """Rows that make the whole request fail, with the vendor's words."""
+        self.faults: deque[str | None] = deque()
+        """What goes wrong with the next requests, one each; None or no entry is a good one."""
+        self.before_request: Callable[[str], None] = lambda _name: None
+        if path is not None and path.exists():
+            self._load(json.loads(path.read_text()))
+
+    # --- what a test looks at -------------------------------------------------------------------------
+
+    def holdings(self) -> dict[str, set[str]]:
+        """Members by list name."""
+        return {name: set(self.members_of[list_id]) for list_id, name in self.list_names.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that undo must restore, comparable."""
+        return {
+            "lists": {name: sorted(members) for name, members in sorted(self.holdings().items())},
+            "properties": sorted(self.specs),
+            "values": {row: dict(sorted(values.items())) for row, values in sorted(self.values.items()) if values},
+        }
+
+    @property
+    def calls(self) -> int:
+        """Requests so far."""
+        return len(self.requests)
+
+    # --- the contract ---------------------------------------------------------------------------------
+
+    def check(self) -> Iterator[Finding]:
+        return iter(())
+
+    def lists(self, names: Sequence[str]) -> Mapping[str, ListRef]:
+        self._begin("lists", len(names))
+        return {name: ListRef(list_id, name) for list_id, name in self.list_names.items() if name in names}
+
+    def ensure_list(self, name: str, *, folder: str) -> Ensured:
+        fault = self._begin("ensure_list", 1)
+        for list_id, known in self.list_names.items():
+            if known == name:
+                return self._end(fault, Ensured(list_id, created=False))
+        list_id = str(1 + max(map(int, self.list_names), default=0))
+        self.list_names[list_id] = name
+        self.members_of[list_id] = set()
+        return self._end(fault, Ensured(list_id, created=True))
+
+    def remove_list(self, list_id: str) -> None:
+        fault = self._begin("remove_list", 1)
+        self.list_names.pop(list_id, None)
+        self.members_of.pop(list_id, None)
+        self._end(fault, None)
+
+    def existing_properties(self, names: Sequence[str]) -> Sequence[str]:
+        self._begin("existing_properties", len(names))
+        return [name for name in names if name in self.specs]
+
+    def ensure_properties(self, specs: Sequence[PropertySpec]) -> Sequence[Ensured]:
+        fault = self._begin("ensure_properties", len(specs))
+        made = [Ensured(spec.name, created=spec.name not in self.specs) for spec in specs]
+        self.specs.update({spec.name: spec for spec in specs})
+        return self._end(fault, made)
+
+    def remove_property(self, name: str) -> None:
+        fault = self._begin("remove_property", 1)
+        self.specs.pop(name, None)
+        for values in self.values.values():
+            values.pop(name, None)
+        self._end(fault, None)
+
+    def members(self, list_id: str) -> Iterator[Sequence[str]]:
+        page = self.capabilities.members_per_read
+        self._begin("members", 0)
+        rows = sorted(self._list(list_id))
+        yield rows[:page]
+        for start in range(page, len(rows), page):
+            self._begin("members", 0)
+            yield rows[start : start + page]
+
+    def change_members(self, list_id: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Sequence[Receipt]:
+        assert 0 < len(add) + len(remove) <= self.capabilities.members_per_call
+        fault = self._begin("change_members", len(add) + len(remove))
+        if fault == "no_op":
+            return []
+        members = self._list(list_id)
+        self._refuse_poison(add)
+        receipts = [self._join(list_id, members, row) for row in add]
+        receipts += [self._leave(members, row) for row in remove]
+        return self._end(fault, receipts)
+
+    def read_properties(self, row_ids: Sequence[str], names: Sequence[str]) -> Mapping[str, Mapping[str, str | None]]:
+        assert 0 < len(row_ids) <= self.capabilities.properties_per_read
+        self._begin("read_properties", len(row_ids))
+        return {
+            row: {name: self.values.get(row, {}).get(name) for name in names} for row in row_ids if row in self.contacts
+        }
+
+    def set_properties(self, rows: Sequence[PropertyRow]) -> Sequence[Receipt]:
+        assert 0 < len(rows) <= self.capabilities.properties_per_call
+        assert len({row.row_id for row in rows}) == len(rows)
+        fault = self._begin("set_properties", len(rows))
+        if fault == "no_op":
+            return []
+        self._refuse_poison([row.row_id for row in rows])
+        return self._end(fault, [self._write(row) for row in rows])
+
+    def forecast(self, work: Work) -> int:
+        ensured = 1 if work.properties_to_ensure else 0
+        looked_up = 1 if work.lists_to_look_up else 0
+        return ensured + looked_up + work.lists_to_create + work.member_batches + work.property_batches
+
+    def close(self) -> None:
+        return
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _begin(self, name: str, size: int) -> str | None:
+        """A request arrives, or does not; returns the fault that its answer will suffer."""
+        self.before_request(name)
+        self.requests.append((name, size))
+        self.save()
+        fault = self.faults.popleft() if self.faults else None
+        match fault:
+            case "timeout_before":
+                raise OutcomeUnknown(f"{name}: no answer")
+            case "unreachable":
+                raise RetriableError(f"{name}: connection refused")
+            case "quota":
+                raise QuotaExhausted("the daily limit is reached")
+            case "credentials":
+                raise CredentialsError("the token was revoked")
+            case "gone":
+                raise RejectedError("this is not available in your subscription", status=403)
+        return fault
+
+    def _end(self, fault: str | None, answer: Any) -> Any:
+        """The work is done; the answer as it arrives at the caller."""
+        self.save()
+        if fault == "timeout_after":
+            raise OutcomeUnknown("the answer was lost")
+        if isinstance(answer, list) and answer and isinstance(answer[0], Receipt):
+            if fault == "mute":
+                return []
+            if fault == "short":
+                return answer[: len(answer) // 2]
+        return answer
+
+    def _list(self, list_id: str) -> set[str]:
+        if list_id not in self.members_of:
+            raise RejectedError(f"list {list_id} does not exist", status=404)
+        return self.members_of[list_id]
+
+    def _refuse_poison(self, row_ids: Sequence[str]) -> None:
+        bad = [row for row in row_ids if row in self.poison]
+        if bad:
+            raise RejectedError(self.poison[bad[0]], status=400)
+
+    def _join(self, list_id: str, members: set[str], row: str) -> Receipt:
+        if row not in self.contacts:
+            return Receipt(row, Outcome.MISSING)
+        if row in self.refused:
+            return Receipt(row, Outcome.REJECTED, self.refused[row], "VALIDATION_ERROR")
+        if row in members:
+            return Receipt(row, Outcome.UNCHANGED)
+        members.add(row)
+        self.joins[self.list_names[list_id], row] += 1
+        return Receipt(row, Outcome.WRITTEN)
+
+    def _leave(self, members: set[str], row: str) -> Receipt:
+        if row not in self.contacts:
+            members.discard(row)
+            return Receipt(row, Outcome.MISSING)
+        if row not in members:
+            return Receipt(row, Outcome.UNCHANGED)
+        members.discard(row)
+        return Receipt(row, Outcome.WRITTEN)
+
+    def _write(self, row: PropertyRow) -> Receipt:
+        if row.row_id not in self.contacts:
+            return Receipt(row.row_id, Outcome.MISSING)
+        if row.row_id in self.refused:
+            return Receipt(row.row_id, Outcome.REJECTED, self.refused[row.row_id], "VALIDATION_ERROR")
+        unknown = [name for name in row.values if name not in self.specs]
+        if unknown:
+            return Receipt(row.row_id, Outcome.REJECTED, f"property {unknown[0]} does not exist", "VALIDATION_ERROR")
+        held = self.values.setdefault(row.row_id, {})
+        for name, value in row.values.items():
+            if value:
+                held[name] = value
+            else:
+                held.pop(name, None)
+        return Receipt(row.row_id, Outcome.WRITTEN)
+
+    def save(self) -> None:
+        """Keep the state in the file, whole or not at all."""
+        if self.path is None:
+            return
+        document = {
+            "contacts": sorted(self.contacts),
+            "list_names": self.list_names,
+            "members_of": {key: sorted(rows) for key, rows in self.members_of.items()},
+            "specs": {name: [spec.label, spec.kind] for name, spec in self.specs.items()},
+            "values": self.values,
+            "joins": [[*key, count] for key, count in self.joins.items()],
+            "requests": self.requests,
+        }
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(document))
+        temporary.replace(self.path)
+
+    def _load(self, document: dict[str, Any]) -> None:
+        self.contacts = set(document["contacts"])
+        self.list_names = document["list_names"]
+        self.members_of = {key: set(rows) for key, rows in document["members_of"].items()}
+        self.specs = {name: PropertySpec(name, label, kind) for name, (label, kind) in document["specs"].items()}
+        self.values = document["values"]
+        self.joins = Counter({(name, row): count for name, row, count in document["joins"]})
+        self.requests = [(name, size) for name, size in document["requests"]]
