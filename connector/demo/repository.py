@@ -1,0 +1,67 @@
+"""The winback.yaml of `winback demo --repo`: a git repository's contributors as the users of a product."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+_HEAD = """\
+# A git repository's contributors as the users: a commit is usage, a top-level folder is the feature.
+version: 1
+account: {account}
+timezone: UTC
+warehouse: duckdb:///state/warehouse.duckdb
+journal: sqlite:///state/journal.db
+
+sources:
+"""
+
+_PRODUCT = """\
+  product: {{adapter: git, path: {path}}}
+"""
+
+_CRM = """\
+  crm: {{adapter: hubspot, base_url: {base_url}, auth: {{token: "{token}"}}, streams: [contacts]}}
+"""
+
+_TAIL = """\
+
+identity: {match: [email]}                    # an author is whoever has one of their addresses, .mailmap included
+
+segments:                                     # first match wins inside a group
+  - {name: dormant_30, group: dormancy, where: "inactive_days between 30 and 89"}
+  - {name: dormant_90, group: dormancy, where: "inactive_days between 90 and 364"}
+  - {name: cold,       group: dormancy, where: "inactive_days >= 365"}
+  - name: maintainers_away                    # used to be here every other week, and is silent for months
+    where: "inactive_days >= 60 and frequency_quintile = 5 and gap_median_days <= 14"
+  - name: off_rhythm                          # silent for much longer than usual for this very person
+    where: "inactive_days > 3 * gap_p90_days and active_days_365 >= 5"
+
+destinations:
+  crm: {adapter: hubspot, lists: {segments: true}, properties: true}
+"""
+
+_SEGMENTS_ONLY = """\
+
+segments:
+  - {name: anybody, where: "inactive_days >= 0"}
+"""
+
+
+def people_playbook_text(*, repository: Path) -> str:
+    """A playbook that only reads the repository, to learn who its people are."""
+    return _HEAD.format(account='"repository"') + _PRODUCT.format(path=_quoted(str(repository))) + _SEGMENTS_ONLY
+
+
+def repository_playbook_text(*, repository: Path, base_url: str, token: str) -> str:
+    """The demo's playbook for a repository; `token` is a reference such as ${file:sandbox.token}."""
+    return (
+        _HEAD.format(account=_quoted(repository.name))
+        + _CRM.format(base_url=_quoted(base_url), token=token)
+        + _PRODUCT.format(path=_quoted(str(repository)))
+        + _TAIL
+    )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text.replace("$", "$$"), ensure_ascii=False)
