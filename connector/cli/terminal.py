@@ -6,8 +6,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from connector.plain import plain
+
+FORMULA_SIGNS = "=+-@\t\r\0＝＋－＠"
+"""What a spreadsheet takes for the beginning of a formula."""
 
 PROGRESS_EVERY_SECONDS = 5.0
 """Without a terminal, a long task says how far it is this often."""
@@ -32,11 +37,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Columns that line up: the first to the left, numbers to the right."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(header), *(len(row[i]) for row in cells), 0) for i, header in enumerate(headers)]
-    right = [bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(headers))]
+    numeric = [all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(headers))]
     for line in [list(headers), *cells]:
         parts = [
             text.rjust(width) if to_right else text.ljust(width)
-            for text, width, to_right in zip(line, widths, right, strict=True)
+            for text, width, to_right in zip(line, widths, numeric, strict=True)
         ]
         out("  " + "  ".join(parts).rstrip())
 
@@ -109,3 +114,31 @@ def _duration(seconds: float) -> str:
     if seconds < 60 * minute:
         return f"{seconds / minute:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def out_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows as CSV on stdout: empty for unknown, and no cell that a spreadsheet would run as a formula."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([_harmless(name) for name in columns])
+    writer.writerows([_harmless(plain(value)) for value in row] for row in rows)
+    sys.stdout.flush()
+
+
+def _harmless(value: object) -> object:
+    """Text that begins like a formula gets a leading apostrophe (numbers stay numbers)."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and (value.lstrip(" ")[:1] or "x") in FORMULA_SIGNS:
+        return f"'{value}"
+    return value
+
+
+def confirmed(question: str) -> bool:
+    """Ask a person; without a terminal the answer is no, with a hint to `--yes`."""
+    if not sys.stdin.isatty():
+        say(f"{question} Nobody to ask here: repeat with --yes.")
+        return False
+    say(f"{question} [y/N] ")
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

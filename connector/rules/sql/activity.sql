@@ -1,7 +1,8 @@
 -- One row per contact that was ever active: what its usage says, whatever the date it is looked at from.
 -- A gap is the number of days between two active days that follow each other. gap_median_days needs one gap,
--- gap_p90_days five; both interpolate linearly between the ordered gaps. returned_on is the last day on which the
--- contact came back after 90 or more silent days. {days}: contact_days. {best}: contact_best. {ranked}: features by name.
+-- gap_p90_days five; both interpolate linearly between the ordered gaps, in whole numbers until the last division, so
+-- that a comparison never turns on rounding. returned_on is the last day on which the contact came back after 90 or more
+-- silent days. {days}: contact_days. {best}: contact_best. {ranked}: the features by name.
 WITH gaps AS (
     SELECT
         contact_key,
@@ -16,7 +17,13 @@ WITH gaps AS (
     FROM {days}
 ),
 places AS (
-    SELECT *, (len(gap) - 1) / 2 AS middle, (len(gap) - 1) * 9 / 10 AS ninth FROM gaps
+    SELECT
+        *,
+        (len(gap) - 1) // 2 + 1 AS middle,
+        (len(gap) - 1) % 2 AS halves,
+        (len(gap) - 1) * 9 // 10 + 1 AS ninth,
+        (len(gap) - 1) * 9 % 10 AS tenths
+    FROM gaps
 )
 SELECT
     contact_key,
@@ -25,12 +32,10 @@ SELECT
     active_dates[-1] AS last_date,
     returned_on,
     CASE WHEN len(gap) >= 1 THEN
-        gap[floor(middle)::INTEGER + 1]
-        + (gap[ceil(middle)::INTEGER + 1] - gap[floor(middle)::INTEGER + 1]) * (middle - floor(middle))
+        (gap[middle] + gap[middle + halves]) / 2
     END AS gap_median_days,
     CASE WHEN len(gap) >= 5 THEN
-        gap[floor(ninth)::INTEGER + 1]
-        + (gap[ceil(ninth)::INTEGER + 1] - gap[floor(ninth)::INTEGER + 1]) * (ninth - floor(ninth))
+        (gap[ninth] * (10 - tenths) + coalesce(gap[ninth + 1], 0) * tenths) / 10
     END AS gap_p90_days,
     first_active_at,
     make_timestamptz((last_packed // 16777216)::BIGINT) AS last_active_at,

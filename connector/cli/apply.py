@@ -1,0 +1,72 @@
+"""`winback apply`: exactly the plan, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from connector.cli.options import DEFAULT_CONFIG, AsJson, Config, Now
+
+if TYPE_CHECKING:
+    from connector.pipeline import Applied
+
+
+def command(
+    plan: Annotated[Path | None, typer.Argument(help="A plan file; the newest by default.", metavar="[FILE]")] = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+    config: Config = DEFAULT_CONFIG,
+    now: Now = None,
+) -> None:
+    """Carry out a plan in the CRM. Refuses when the plan's inputs changed since it was made."""
+    from connector.cli.session import open_workspace
+    from connector.cli.terminal import confirmed, say
+    from connector.pipeline import apply_file, newest_plan
+    from connector.plan.document import Plan
+    from connector.plan.render import render_plan
+
+    with open_workspace(config, now=now) as workspace, workspace.locked() as still_ours:
+        path = plan or newest_plan(workspace)
+        document = Plan.read(path)
+        if not yes and not document.empty:
+            say(render_plan(document))
+            if not confirmed("Apply this plan?"):
+                raise typer.Abort
+        applied = apply_file(workspace, document, still_ours=still_ours)
+    finish(applied, as_json=as_json)
+
+
+def finish(applied: Applied, *, as_json: bool) -> None:
+    """Print the outcome and leave with its exit code."""
+    from connector.cli.terminal import out, out_json, say
+    from connector.redact import redact
+
+    report = applied.report
+    if as_json:
+        out_json(report.summary())
+    else:
+        out(
+            f"run {report.run_id}: {report.written:,} written, {report.unchanged:,} already so, "
+            f"{report.rejected:,} rejected, {report.unknown:,} unknown; "
+            f"{report.api_calls:,} API calls to {report.destination}; {report.seconds:.1f} s"
+        )
+        for reason, count in sorted(report.skipped.items()):
+            out(f"  left out at the last moment: {count:,} ({reason})")
+        for refusal in report.rejections[:_SHOWN]:
+            who = refusal.row_id or f"all {refusal.rows:,} rows"
+            out(f"  rejected {who} ({refusal.target or 'properties'}): {redact(refusal.message)}")
+        if len(report.rejections) > _SHOWN:
+            out(f"  … {len(report.rejections) - _SHOWN:,} more: winback status")
+        for notice in report.notices:
+            out(f"  {redact(notice)}")
+    if report.stopped is not None:
+        say(f"error: stopped early: {redact(str(report.stopped))}")
+        say(f"  → {report.stopped.hint or 'run the same command again: it goes on from there'}")
+    if applied.exit_code:
+        raise typer.Exit(code=applied.exit_code)
+
+
+_SHOWN = 10

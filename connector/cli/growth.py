@@ -1,0 +1,45 @@
+"""`winback growth`: who is new, who stayed, who came back, who went quiet, by period."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from connector.cli.options import DEFAULT_CONFIG, AsOf, Config, Now
+
+
+class Period(StrEnum):
+    """The length of a period."""
+
+    day = "day"
+    week = "week"
+    month = "month"
+
+
+def command(
+    *,
+    by: Annotated[Period, typer.Option("--by", help="The length of a period.")] = Period.month,
+    as_of: AsOf = None,
+    csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    now: Now = None,
+) -> None:
+    """Growth accounting: new, retained, resurrected and dormant contacts per period."""
+    from connector.cli.session import open_workspace
+    from connector.cli.terminal import out, out_csv, table
+    from connector.pipeline import ready_warehouse
+
+    with open_workspace(config, now=now) as workspace:
+        day = as_of or workspace.today()
+        rows = ready_warehouse(workspace).growth(by.value, day).to_pylist()
+        columns = ["period", "new", "retained", "resurrected", "dormant"]
+        values = [[row[column] for column in columns] for row in rows]
+        if csv:
+            out_csv(columns, values)
+        elif values:
+            table(columns, values)
+            out(f"  the last {by.value} is unfinished: state at the end of {day}")
+        else:
+            out("no usage yet: run `winback pull` first")

@@ -1,0 +1,139 @@
+"""The `winback` command: its verbs, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+from connector.cli import (
+    adapters,
+    apply,
+    check,
+    config,
+    demo,
+    explain,
+    features,
+    growth,
+    init,
+    plan,
+    pull,
+    run,
+    sandbox,
+    segments,
+    status,
+    thresholds,
+    undo,
+)
+from connector.cli.terminal import out_json, say
+from connector.errors import WinbackError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="winback",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Find the people who have gone quiet in your product and put the right ones on the right lists "
+        "in your CRM.\n\nStart with `winback demo`, then `winback init`. Nothing is written outside your "
+        "machine except by apply, run and undo."
+    ),
+)
+
+LOOK, WRITE, HOUSE = "Look", "Write to the CRM", "Set up"
+
+app.command("demo", rich_help_panel=HOUSE)(demo.command)
+app.command("init", rich_help_panel=HOUSE)(init.command)
+app.command("check", rich_help_panel=HOUSE)(check.command)
+app.command("sandbox", rich_help_panel=HOUSE)(sandbox.command)
+app.command("adapters", rich_help_panel=HOUSE)(adapters.command)
+app.add_typer(config.app, name="config", rich_help_panel=HOUSE)
+app.command("pull", rich_help_panel=LOOK)(pull.command)
+app.command("segments", rich_help_panel=LOOK)(segments.command)
+app.command("features", rich_help_panel=LOOK)(features.command)
+app.command("explain", rich_help_panel=LOOK)(explain.command)
+app.command("growth", rich_help_panel=LOOK)(growth.command)
+app.command("thresholds", rich_help_panel=LOOK)(thresholds.command)
+app.command("plan", rich_help_panel=LOOK)(plan.command)
+app.command("status", rich_help_panel=LOOK)(status.command)
+app.command("apply", rich_help_panel=WRITE)(apply.command)
+app.command("run", rich_help_panel=WRITE)(run.command)
+app.command("undo", rich_help_panel=WRITE)(undo.command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    *,
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        from connector.cli.terminal import out
+
+        out(f"winback {installed('winback')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; every outcome becomes one of the documented exit codes."""
+    try:
+        code = app(standalone_mode=False)
+    except WinbackError as error:
+        code = _failed(error)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except typer.Abort:
+        say("nothing was done")
+        code = 1
+    except Exception as error:  # noqa: BLE001  # the last resort: a message instead of a trace
+        code = _usage_or_raise(error)
+    if code == INTERRUPTED:
+        say("interrupted; everything finished so far is kept, run the same command again to go on")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _failed(error: WinbackError) -> int:
+    """Say what went wrong and what to do next; as JSON on stdout too when that was asked for."""
+    from connector.redact import redact
+
+    message = redact(str(error))
+    hint = redact(error.hint) if error.hint else None
+    say(f"error: {message}")
+    if hint:
+        say(f"  → {hint}")
+    if "--json" in sys.argv[1:]:
+        body: dict[str, Any] = {"code": type(error).__name__, "message": message, "hint": hint}
+        out_json({"schema_version": 1, "error": body})
+    return error.exit_code
+
+
+def _usage_or_raise(error: Exception) -> int:
+    """A usage error shows itself and exits 2; anything else is a bug and says where to look."""
+    show = getattr(error, "show", None)
+    if callable(show):
+        show()
+        return int(getattr(error, "exit_code", 2))
+    if os.environ.get("WINBACK_DEBUG"):
+        raise error
+    from connector.redact import redact
+
+    say(f"unexpected {type(error).__name__}: {redact(str(error))}")
+    say("  → this is a fault of winback; run again with WINBACK_DEBUG=1 to see where, and please report it")
+    if "--json" in sys.argv[1:]:
+        out_json({"schema_version": 1, "error": {"code": "Unexpected", "message": type(error).__name__, "hint": None}})
+    return 1
+
+
+if __name__ == "__main__":
+    main()

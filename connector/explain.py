@@ -1,0 +1,171 @@
+"""Why a contact is where it is: each clause with its value, what the plan does about it, and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from connector.errors import SettingError
+from connector.plain import plain
+from connector.wanted import REASONS, blocked_reason, list_name
+
+if TYPE_CHECKING:
+    from connector.rules.conditions import CheckedSegment, Clause
+    from connector.workspace import Workspace
+
+LOOK_AHEAD_DAYS = 400
+"""How far ahead the next change is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStory:
+    """One segment for one contact; `matched` is None when unknown, `shadowed_by` the segment that came first."""
+
+    name: str
+    matched: bool | None
+    clauses: Sequence[Clause]
+    shadowed_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything `winback explain` says about one contact."""
+
+    contact_id: str
+    as_of: date
+    facts: Sequence[str]
+    segments: Sequence[SegmentStory]
+    reasons: Sequence[str]
+    next_change: str | None
+    outcome: Sequence[str]
+
+    def document(self) -> dict[str, Any]:
+        """The `--json` document; keys as in the command line's contract."""
+        return {
+            "schema_version": 1,
+            "contact_id": self.contact_id,
+            "as_of": self.as_of.isoformat(),
+            "segments": [
+                {
+                    "name": segment.name,
+                    "matched": segment.matched is True and segment.shadowed_by is None,
+                    "unknown": segment.matched is None,
+                    "shadowed_by": segment.shadowed_by,
+                    "clauses": [
+                        {
+                            "text": clause.text,
+                            "value": plain(clause.value),
+                            "holds": clause.holds,
+                            "would_change": clause.would_change,
+                        }
+                        for clause in segment.clauses
+                    ],
+                }
+                for segment in self.segments
+            ],
+            "program": {"state": "none", "step": None, "next": self.next_change, "reasons": list(self.reasons)},
+        }
+
+
+def explain(workspace: Workspace, who: str, as_of: date) -> Story:
+    """The story of one contact; SettingError when nobody or more than one person answers to `who`."""
+    from connector.pipeline import checked_segments, ready_warehouse, shown_id
+
+    warehouse = ready_warehouse(workspace)
+    contact_id = warehouse.resolve(who)
+    row = warehouse.contact_row(contact_id, as_of) if contact_id else None
+    if contact_id is None or row is None:
+        raise SettingError(
+            f"nobody here is called {who!r} on {as_of}",
+            hint="give a contact id, the product's user id or an e-mail address; `winback pull` reads new people",
+        )
+    segments = checked_segments(workspace)
+    stories = tell(segments, row)
+    reason = blocked_reason(row)
+    change = next_change(segments, row, as_of)
+    lists = [list_name(story.name) for story in stories if story.matched is True and story.shadowed_by is None]
+    outcome = _outcome(lists, reason, change)
+    return Story(
+        contact_id=shown_id(workspace, contact_id),
+        as_of=as_of,
+        facts=_facts(row),
+        segments=stories,
+        reasons=[REASONS[reason]] if reason else [],
+        next_change=change,
+        outcome=outcome,
+    )
+
+
+def tell(segments: Sequence[CheckedSegment], row: Mapping[str, Any]) -> list[SegmentStory]:
+    """Each segment with its clauses; inside a group the first match wins and shadows the others."""
+    first: dict[str, str] = {}
+    stories = []
+    for checked in segments:
+        told = checked.condition.explain(row)
+        group = checked.segment.group_name
+        winner = first.get(group)
+        if told.holds is True and winner is None:
+            first[group] = checked.segment.name
+        stories.append(
+            SegmentStory(
+                checked.segment.name,
+                told.holds,
+                told.clauses,
+                shadowed_by=winner if told.holds is True else None,
+            )
+        )
+    return stories
+
+
+def matched_names(segments: Sequence[CheckedSegment], row: Mapping[str, Any]) -> list[str]:
+    """The segments this row is in."""
+    return [s.name for s in tell(segments, row) if s.matched is True and s.shadowed_by is None]
+
+
+def next_change(segments: Sequence[CheckedSegment], row: Mapping[str, Any], as_of: date) -> str | None:
+    """When silence alone would next move the contact, everything else as it is."""
+    inactive = row.get("inactive_days")
+    if inactive is None:
+        return None
+    now_in = matched_names(segments, row)
+    for days in range(1, LOOK_AHEAD_DAYS):
+        later = matched_names(segments, {**row, "inactive_days": inactive + days})
+        if later != now_in:
+            entered = [name for name in later if name not in now_in]
+            left = [name for name in now_in if name not in later]
+            moves = [f"enters {', '.join(entered)}"] if entered else []
+            moves += [f"leaves {', '.join(left)}"] if left else []
+            return f"{as_of + timedelta(days=days)}: {' and '.join(moves)}, if still silent then"
+    return None
+
+
+def _facts(row: Mapping[str, Any]) -> list[str]:
+    labels = {
+        "last_active_at": "last active",
+        "inactive_days": "silent days",
+        "active_days_90": "active days in 90",
+        "gap_median_days": "usual gap (days)",
+        "last_feature": "last used",
+        "lifecycle": "state",
+        "role": "role",
+        "plan_tier": "plan",
+    }
+    return [f"{label:18} {plain(row[name])}" for name, label in labels.items() if row.get(name) is not None] or [
+        "never active, and nothing else is known"
+    ]
+
+
+def _outcome(lists: Sequence[str], reason: str | None, change: str | None) -> list[str]:
+    lines = []
+    if reason is not None:
+        lines.append(f"on no list: {REASONS[reason]}")
+    elif lists:
+        lines.append("on the list " + ", ".join(lists))
+    else:
+        lines.append("in no segment, so on no list")
+    if change:
+        lines.append(f"next: {change}")
+    lines.append("comes off every list at the first run after being active again" if lists and not reason else "")
+    return [line for line in lines if line]

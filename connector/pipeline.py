@@ -1,0 +1,580 @@
+"""The verbs of the command line as functions: pull, evaluate, plan, apply, run, undo.
+
+Each takes an open workspace and returns what happened; nothing here prints results or picks exit codes. `run` is
+the others in a row, so that what a scheduler does is what a person can do by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from connector.errors import SettingError, StateError, WinbackError
+from connector.wanted import SEGMENT_PROPERTY, blocked_reason, list_name, property_specs, property_values
+
+if TYPE_CHECKING:
+    from connector.contracts import Destination, RateBudget
+    from connector.plan.apply import ApplyContext, ApplyReport
+    from connector.plan.build import Current, Plan, Wanted
+    from connector.pull import PullReport
+    from connector.rules.conditions import CheckedSegment
+    from connector.warehouse import Evaluation, IdentityReport, Warehouse
+    from connector.workspace import Workspace
+
+StillOurs = Callable[[], None]
+"""Raises Locked when another process has taken the lock meanwhile."""
+
+PLAN_LIVES_FOR = timedelta(hours=24)
+"""A plan older than this is made anew: consent and usage have moved on."""
+
+
+def unlocked() -> None:
+    """The check of work that needs no lock."""
+
+
+# --- facts --------------------------------------------------------------------------------------------------
+
+
+def pull_sources(
+    workspace: Workspace, names: Sequence[str] | None = None, *, full: bool = False, still_ours: StillOurs = unlocked
+) -> list[PullReport]:
+    """Read every stream of these sources (all by default), then match people and bring features up to date."""
+    from connector.pull import pull
+
+    sources = workspace.playbook.sources
+    for name in names or ():
+        if name not in sources:
+            raise SettingError(f"no source {name!r} in the playbook", hint=f"sources: {', '.join(sources)}")
+    reports = []
+    for name in names or sources:
+        source = workspace.source(name)
+        for info in source.streams():
+            still_ours()
+            reports.append(
+                pull(
+                    source,
+                    info.name,
+                    name=name,
+                    mapping=workspace.mapping(name, info.name),
+                    warehouse=workspace.warehouse,
+                    clock=workspace.clock,
+                    reporter=workspace.reporter,
+                    full=full,
+                    on_cursor=_mirror_cursor(workspace, name, info.name),
+                )
+            )
+    _say_who_is_unknown(workspace, match_people(workspace))
+    ready_warehouse(workspace)
+    return reports
+
+
+def _say_who_is_unknown(workspace: Workspace, report: IdentityReport) -> None:
+    if report.unmatched:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(report.unmatched_by_reason.items()))
+        workspace.reporter.line(
+            f"identity: {report.matched:,} of {report.users:,} product users are contacts; not the others: {reasons}"
+        )
+
+
+def match_people(workspace: Workspace) -> IdentityReport:
+    """Find each product user's contact by the playbook's rules; never guessed."""
+    return workspace.warehouse.match_identities(workspace.playbook.identity.match)
+
+
+def _mirror_cursor(workspace: Workspace, source: str, stream: str) -> Callable[[Mapping[str, Any]], None]:
+    def save(cursor: Mapping[str, Any]) -> None:
+        workspace.journal.cursors.save(source, stream, cursor, workspace.clock.now())
+
+    return save
+
+
+def ready_warehouse(workspace: Workspace) -> Warehouse:
+    """The warehouse with people matched and features up to date; cheap when nothing new came in."""
+    warehouse = workspace.warehouse
+    match_people(workspace)
+    warehouse.refresh(counts=counts_sql(workspace))
+    return warehouse
+
+
+def counts_sql(workspace: Workspace) -> str | None:
+    """The playbook's `activity.counts` as checked SQL; None when every use counts."""
+    from connector.rules.conditions import parse_usage
+
+    counts = workspace.playbook.activity.counts
+    return parse_usage(counts).sql if counts else None
+
+
+# --- segments -----------------------------------------------------------------------------------------------
+
+
+def checked_segments(workspace: Workspace) -> Sequence[CheckedSegment]:
+    """The playbook's segments with their conditions parsed."""
+    return workspace.playbook.checked_segments
+
+
+def evaluate(workspace: Workspace, as_of: date) -> Evaluation:
+    """Who is in which segment at the end of this day."""
+    return ready_warehouse(workspace).evaluate(checked_segments(workspace), as_of)
+
+
+def segment_sql(workspace: Workspace, as_of: date) -> str:
+    """The SQL that decides, ready to paste into a console on the warehouse."""
+    return ready_warehouse(workspace).segment_sql(checked_segments(workspace), as_of)
+
+
+def member_rows(workspace: Workspace, evaluation: Evaluation) -> Iterator[tuple[str, int | None, str | None]]:
+    """One row per contact and group: id as shown, silent days, segment or None."""
+    prefix = bare_prefix(workspace)
+    for batch in workspace.warehouse.members(evaluation.as_of).to_batches():
+        columns = [batch.column(name).to_pylist() for name in ("contact_id", "inactive_days", "segment")]
+        for contact_id, inactive_days, segment in zip(*columns, strict=True):
+            yield contact_id.removeprefix(prefix), inactive_days, segment
+
+
+def feature_rows(
+    workspace: Workspace, as_of: date, *, contact: str | None, columns: Sequence[str] | None
+) -> tuple[list[str], Iterable[list[tuple[Any, ...]]]]:
+    """Column names and batches of rows of the features table; `contact_id` always comes first."""
+    warehouse = ready_warehouse(workspace)
+    contact_id = None
+    if contact is not None:
+        contact_id = warehouse.resolve(contact)
+        if contact_id is None:
+            raise SettingError(f"nobody here is called {contact!r}", hint="give a contact id or an e-mail address")
+    names, batches = warehouse.feature_batches(as_of, columns=columns, contact_id=contact_id)
+    prefix = bare_prefix(workspace)
+    return names, ([(row[0].removeprefix(prefix), *row[1:]) for row in batch] for batch in batches)
+
+
+def bare_prefix(workspace: Workspace) -> str:
+    """What ids lose when they are shown: the name of the only source, where that is a file source; else nothing."""
+    sources = workspace.playbook.sources
+    if len(sources) != 1:
+        return ""
+    name, options = next(iter(sources.items()))
+    return f"{name}:" if workspace.adapters.require(options.adapter).local_ids else ""
+
+
+def shown_id(workspace: Workspace, contact_id: str) -> str:
+    """A contact id as the command line shows it."""
+    return contact_id.removeprefix(bare_prefix(workspace))
+
+
+# --- plan ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and what a look at the CRM found that others had changed."""
+
+    plan: Plan
+    drift: Sequence[str] = ()
+
+
+def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool = False) -> Planned:
+    """Compare what should be with what the CRM holds because of us; unresolved writes are settled first."""
+    from connector.plan.build import PlanInputs, build_plan
+
+    name = only_destination(workspace)
+    destination = workspace.destination(name)
+    settings = workspace.playbook.destinations[name]
+    day = as_of or workspace.today()
+    now = workspace.clock.now()
+    settle(workspace, name)
+    drift = read_back(workspace, name) if refresh else ()
+    evaluation = evaluate(workspace, day)
+    wanted = _wanted(workspace, destination, evaluation, lists=settings.lists.segments, properties=settings.properties)
+    plan = build_plan(
+        PlanInputs(
+            account=workspace.playbook.account,
+            as_of=day,
+            now=now,
+            expires=now + PLAN_LIVES_FOR,
+            destination=name,
+            system=destination.system,
+            capabilities=destination.capabilities,
+            forecast=destination.forecast,
+            wanted=wanted.wanted,
+            current=current(workspace, name),
+            fingerprints=fingerprints(workspace, name),
+            excluded=wanted.excluded,
+            blocked=wanted.blocked,
+            rejected=workspace.journal.rejections.active(name),
+            reachable=wanted.reachable,
+            sources=workspace.warehouse.source_stats(),
+            guards=workspace.playbook.guards,
+            allowance=_allowance(settings.options.rate),
+            folder=getattr(settings.options, "list_folder", "winback"),
+            reason=wanted.reason,
+        )
+    )
+    return Planned(plan, drift)
+
+
+def _allowance(rate: Any) -> Any:
+    from connector.plan.document import Allowance
+
+    return Allowance(
+        per_10s=rate.per_10s * rate.share if rate.per_10s else None,
+        per_day=rate.per_day * rate.share if rate.per_day else None,
+    )
+
+
+def only_destination(workspace: Workspace) -> str:
+    """The playbook's destination; SettingError when there is none or more than one."""
+    names = list(workspace.playbook.destinations)
+    if not names:
+        raise SettingError(
+            "the playbook has no destination, so there is nowhere to write",
+            hint="add `destinations: {crm: {adapter: hubspot}}` to winback.yaml",
+        )
+    if len(names) > 1:
+        raise SettingError(
+            f"the playbook has {len(names)} destinations ({', '.join(names)}); one is supported",
+            hint="keep one of them",
+        )
+    return names[0]
+
+
+@dataclass(slots=True)
+class _Decided:
+    """What `_wanted` worked out."""
+
+    wanted: Wanted
+    blocked: dict[str, str] = field(default_factory=dict)
+    excluded: dict[str, list[str]] = field(default_factory=dict)
+    reachable: int = 0
+    reason: Callable[[str, str], str | None] = lambda _list_name, _row_id: None
+
+
+def _wanted(
+    workspace: Workspace, destination: Destination, evaluation: Evaluation, *, lists: bool, properties: bool
+) -> _Decided:
+    """One pass over the contacts that are in a segment, or were written before and are not any more."""
+    from connector.plan.build import Wanted
+
+    system = f"{destination.system}:"
+    segments = workspace.playbook.segments
+    on_lists: dict[str, dict[str, str]] = {list_name(s.name): {} for s in segments} if lists else {}
+    values: dict[str, Mapping[str, str | None]] = {}
+    decided = _Decided(Wanted(on_lists, values, property_specs(segments) if properties else ()))
+    decided.reachable = workspace.warehouse.reachable(evaluation.as_of)
+    silent: dict[str, int | None] = {}
+    for row in workspace.warehouse.people(evaluation.as_of):
+        contact_id: str = row["contact_id"]
+        reason = blocked_reason(row)
+        if not contact_id.startswith(system):
+            if row["segments"]:
+                decided.excluded.setdefault("not_in_crm", []).append(contact_id)
+            continue
+        row_id = contact_id.removeprefix(system)
+        if reason is not None:
+            decided.blocked[row_id] = reason
+        for segment in row["segments"]:
+            if lists:
+                on_lists[list_name(segment)][row_id] = contact_id
+        if row["segments"] and properties and reason is None:
+            values[row_id] = property_values(row, row["segments"])
+        silent[row_id] = row.get("inactive_days")
+
+    def why(_: str, row_id: str) -> str | None:
+        days = silent.get(row_id)
+        return None if days is None else f"silent for {days} days"
+
+    decided.reason = why
+    return decided
+
+
+def current(workspace: Workspace, destination: str) -> Current:
+    """What the CRM holds because of us, as the journal has it."""
+    from connector.plan.build import Current
+
+    held = workspace.journal.held
+    list_ids = held.lists(destination)
+    names = held.property_names(destination)
+    if not workspace.playbook.destinations[destination].lists.segments:
+        # Without lists nothing tells which segments the CRM has seen, so it is asked: one call.
+        specs = property_specs(workspace.playbook.segments)
+        names = set(workspace.destination(destination).existing_properties(specs))
+    elif any(list_name(segment.name) not in list_ids for segment in workspace.playbook.segments):
+        # A segment the CRM has not seen yet: its choice may be missing from the property, so it is ensured again.
+        names = names - {SEGMENT_PROPERTY}
+    return Current(
+        lists=held.members(destination),
+        list_ids=list_ids,
+        properties=held.properties(destination),
+        property_names=names,
+        being_filled=workspace.journal.ledger.lists_being_filled(destination),
+    )
+
+
+def fingerprints(workspace: Workspace, destination: str) -> dict[str, str]:
+    """Of everything a plan depends on; apply compares them and refuses when one has moved."""
+    return {
+        "facts": workspace.warehouse.version(),
+        "held": workspace.journal.held.version(destination),
+        "playbook": workspace.playbook.digest(),
+    }
+
+
+def plan_path(workspace: Workspace, plan: Plan) -> Path:
+    """Where a plan is kept unless the user says otherwise."""
+    short = plan.plan_id.removeprefix("plan-")[:8]
+    return workspace.folder("plans") / f"plan-{plan.made_at:%Y%m%dT%H%M%SZ}-{short}.json"
+
+
+def newest_plan(workspace: Workspace) -> Path:
+    """The plan made last; StateError when there is none."""
+    plans = sorted(workspace.folder("plans").glob("plan-*.json"))
+    if not plans:
+        raise StateError("there is no plan to apply", hint="make one: `winback plan`")
+    return plans[-1]
+
+
+# --- what the CRM really holds ------------------------------------------------------------------------------
+
+
+def settle(workspace: Workspace, name: str) -> None:
+    """Find out what became of the writes an interrupted run left behind; nothing happens when there are none."""
+    from connector.plan.recover import recover
+
+    if workspace.journal.ledger.unresolved(name):
+        recover(workspace.journal, workspace.destination(name), name=name, clock=workspace.clock)
+
+
+def read_back(workspace: Workspace, name: str) -> list[str]:
+    """Read lists and properties back from the CRM, correct our books, and say what others changed."""
+    destination = workspace.destination(name)
+    held = workspace.journal.held
+    members = held.members(name)
+    wanted_names = [list_name(segment.name) for segment in workspace.playbook.segments]
+    there = destination.lists(sorted({*members, *wanted_names}))
+    notes = [f"list {gone}: it was deleted; it will be made anew" for gone in sorted(members.keys() - there.keys())]
+    held.replace_lists(name, {listed: ref.list_id for listed, ref in there.items()})
+    for listed in sorted(there):
+        now = {row_id for page in destination.members(there[listed].list_id) for row_id in page}
+        ours = members.get(listed, set())
+        if now != ours:
+            notes += _list_drift(listed, joined=len(now - ours), gone=len(ours - now))
+            held.replace_members(name, listed, now)
+    return notes + _property_drift(workspace, name)
+
+
+def _list_drift(listed: str, *, joined: int, gone: int) -> list[str]:
+    parts = [f"{joined:,} put on by hand or another tool"] * bool(joined) + [
+        f"{gone:,} taken off, merged or deleted"
+    ] * bool(gone)
+    return [f"list {listed}: {', '.join(parts)}"] if parts else []
+
+
+def _property_drift(workspace: Workspace, name: str) -> list[str]:
+    from connector.contracts import chunks
+
+    destination = workspace.destination(name)
+    held = workspace.journal.held
+    ours = held.properties(name)
+    existing = set(destination.existing_properties(property_specs(workspace.playbook.segments)))
+    gone = sorted(held.property_names(name) - existing)
+    notes = [f"property {missing}: it was archived or changed" for missing in gone]
+    held.replace_property_names(name, existing)
+    edited = 0
+    for batch in chunks(sorted(ours), destination.capabilities.properties_per_read):
+        found = destination.read_properties(batch, sorted(existing)) if existing else {}
+        now = {
+            row_id: {key: value for key, value in found.get(row_id, {}).items() if key in ours[row_id]}
+            for row_id in batch
+        }
+        changed = {row_id: now[row_id] for row_id in batch if _values(now[row_id]) != _values(ours[row_id])}
+        edited += len(changed)
+        held.replace_properties(name, changed)
+    if edited:
+        notes.append(f"properties: the values of {edited:,} contacts were changed by others")
+    return notes
+
+
+def _values(row: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in row.items() if value}
+
+
+# --- apply, undo, run ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a run wrote, and what ended it early if something did."""
+
+    report: ApplyReport
+    drift: Sequence[str] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, 3 or the code of what stopped it."""
+        return self.report.exit_code
+
+
+def apply_file(workspace: Workspace, plan: Plan, *, still_ours: StillOurs = unlocked) -> Applied:
+    """Carry out a plan that was made earlier; StalePlan when its inputs have moved."""
+    if plan.account != workspace.playbook.account:
+        raise SettingError(
+            f"this plan is for the account {plan.account!r}, the playbook is for {workspace.playbook.account!r}",
+            hint="name the playbook the plan was made with: --config",
+        )
+    with _recorded(workspace, "apply") as run:
+        run.report = _apply(workspace, plan, run.run_id, still_ours=still_ours)
+    return Applied(run.report)
+
+
+def run(workspace: Workspace, *, still_ours: StillOurs = unlocked) -> Applied:
+    """Pull, evaluate, plan, guard, apply, publish: what a scheduler calls."""
+    with _recorded(workspace, "run") as recorded:
+        pull_sources(workspace, still_ours=still_ours)
+        still_ours()
+        planned = make_plan(workspace)
+        planned.plan.write(plan_path(workspace, planned.plan))
+        keep_newest(workspace.folder("plans"), "plan-*")
+        recorded.report = _apply(workspace, planned.plan, recorded.run_id, still_ours=still_ours)
+        publish(workspace, planned.plan.as_of)
+    return Applied(recorded.report)
+
+
+def undo(workspace: Workspace, run_id: str, *, still_ours: StillOurs = unlocked) -> Applied:
+    """Take back what a run wrote."""
+    from connector.plan.apply import undo_run
+
+    name = only_destination(workspace)
+    with _recorded(workspace, "undo") as recorded:
+        context = _context(workspace, name, recorded.run_id, still_ours=still_ours, fresh=None)
+        recorded.report = undo_run(run_id, context, folder=workspace.folder("undo"), destination_name=name)
+    return Applied(recorded.report)
+
+
+def publish(workspace: Workspace, as_of: date) -> None:
+    """Remember this evaluation for the next run's entered and left, and tell the journal who is in what and why."""
+    warehouse = workspace.warehouse
+    warehouse.record_evaluation(as_of)
+    workspace.journal.decisions.publish(as_of, _decisions(workspace, as_of))
+
+
+def _decisions(workspace: Workspace, as_of: date) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for row in workspace.warehouse.people(as_of):
+        if row["segments"]:
+            reason = blocked_reason(row)
+            yield (
+                row["contact_id"],
+                {
+                    "segments": row["segments"],
+                    "inactive_days": row["inactive_days"],
+                    "blocked": reason,
+                },
+            )
+
+
+def _apply(workspace: Workspace, plan: Plan, run_id: str, *, still_ours: StillOurs) -> ApplyReport:
+    from connector.plan.apply import apply_plan
+    from connector.plan.undo import undo_file
+
+    name = plan.destination
+    workspace.journal.plans.save(plan.plan_id, plan.summary(), workspace.clock.now())
+    context = _context(workspace, name, run_id, still_ours=still_ours, fresh=lambda: fingerprints(workspace, name))
+    return apply_plan(plan, context, undo_path=undo_file(workspace.folder("undo"), run_id, name))
+
+
+def _context(
+    workspace: Workspace,
+    name: str,
+    run_id: str,
+    *,
+    still_ours: StillOurs,
+    fresh: Callable[[], Mapping[str, str]] | None,
+) -> ApplyContext:
+    from connector.plan.apply import ApplyContext
+
+    destination = workspace.destination(name)
+    budget: RateBudget | None = workspace.budget(name)
+    suppressed = _Suppressed(workspace, destination.system)
+    return ApplyContext(
+        destination=destination,
+        journal=workspace.journal,
+        clock=workspace.clock,
+        reporter=workspace.reporter,
+        consent=suppressed,
+        run_id=run_id,
+        fingerprints=fresh,
+        check_lock=still_ours,
+        calls=budget.calls if budget is not None else lambda: 0,
+    )
+
+
+class _Suppressed:
+    """Who may not be added to a list, asked again just before each batch is written."""
+
+    def __init__(self, workspace: Workspace, system: str) -> None:
+        self._workspace = workspace
+        self._system = system
+
+    def __call__(self, row_ids: Sequence[str]) -> Mapping[str, str]:
+        """Of these records, those that are opted out, bounced, deleted or merged by what we know now."""
+        rows = self._workspace.warehouse.flags([f"{self._system}:{row_id}" for row_id in row_ids])
+        found = {row["contact_id"].removeprefix(f"{self._system}:"): blocked_reason(row) for row in rows}
+        return {row_id: reason for row_id, reason in found.items() if reason is not None}
+
+
+# --- keeping a record ---------------------------------------------------------------------------------------
+
+KEPT_PLANS = 50
+"""Plan files older than the newest fifty are deleted; the journal keeps their heads."""
+
+
+def keep_newest(folder: Path, pattern: str, count: int = KEPT_PLANS) -> None:
+    """Delete all but the newest files of this pattern, together with what lies beside them."""
+    for path in sorted(folder.glob(f"{pattern}.json"))[:-count]:
+        for beside in (path, path.with_suffix(".parquet")):
+            beside.unlink(missing_ok=True)
+
+
+class _Recorded:
+    """A run being recorded in the journal, whatever ends it."""
+
+    report: ApplyReport
+
+    def __init__(self, workspace: Workspace, kind: str) -> None:
+        self._workspace = workspace
+        self._kind = kind
+        self.run_id = ""
+
+    def __enter__(self) -> Self:
+        journal = self._workspace.journal
+        self.run_id = journal.runs.start(self._kind, playbook_digest=self._workspace.playbook.digest())
+        for kind in ("run", "apply", "undo"):
+            journal.runs.close_interrupted(kind=kind, but=self.run_id)
+        journal.audit.append(f"{self._kind} started", {"run_id": self.run_id})
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        journal = self._workspace.journal
+        state, summary = self._outcome(error)
+        journal.runs.finish(self.run_id, state=state, summary=summary)
+        journal.audit.append(f"{self._kind} {state}", {"run_id": self.run_id, **summary})
+
+    def _outcome(self, error: BaseException | None) -> tuple[str, dict[str, Any]]:
+        from connector.errors import GuardTripped, Locked
+        from connector.redact import redact
+
+        if error is None:
+            report = self.report
+            summary = {key: value for key, value in report.summary().items() if key not in {"rejections", "notices"}}
+            if report.stopped is not None:
+                return "failed", {**summary, "error": redact(str(report.stopped))}
+            return ("partial" if report.rejected or report.unknown else "done"), summary
+        if isinstance(error, KeyboardInterrupt):
+            return "interrupted", {}
+        stopped = isinstance(error, GuardTripped | Locked)
+        message = redact(str(error)) if isinstance(error, WinbackError) else type(error).__name__
+        return ("stopped" if stopped else "failed"), {"error": message}
+
+
+def _recorded(workspace: Workspace, kind: str) -> _Recorded:
+    return _Recorded(workspace, kind)

@@ -1,0 +1,107 @@
+"""Numbers about everybody together: growth accounting, the return curve, what each source has brought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from connector.errors import SettingError
+from connector.rules import sql_files
+from connector.warehouse import features
+from connector.warehouse.answers import ReturnCurve, SourceStat
+from connector.warehouse.database import Database, day_literal, literal
+from connector.warehouse.features import Made
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LONGEST_SILENCE_DAYS = 730
+LEVELS = ("0.5", "0.3", "0.2", "0.1", "0.05")
+_PERIODS = {"day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m"}
+
+
+def growth(database: Database, made: Made, *, by: str, as_of: date) -> pa.Table:
+    """period, new, retained, resurrected, dormant: one row per period, months as 2026-10, weeks by their Monday."""
+    if by not in _PERIODS:
+        raise SettingError(f"growth: no period {by!r}", hint="day, week or month")
+    moves = sql_files.render(
+        "growth",
+        activity=features.state_table(database, as_of, made),
+        as_of=day_literal(as_of),
+        unit=literal(by),
+        step=f"INTERVAL 1 {by}",
+    )
+    return database.arrow(f"SELECT strftime(period, '{_PERIODS[by]}') AS period, * EXCLUDE (period) FROM ({moves})")
+
+
+def return_curve(
+    database: Database, made: Made, *, as_of: date, horizon_days: int, since_days: int | None = None
+) -> ReturnCurve:
+    """Kaplan-Meier over all spells of silence, or over those that began in the last `since_days` days."""
+    since = as_of - timedelta(days=since_days) if since_days is not None else date(1, 1, 1)
+    spells = sql_files.render(
+        "spells",
+        activity=features.state_table(database, as_of, made),
+        as_of=day_literal(as_of),
+        since=day_literal(since),
+    )
+    lengths = [(int(days), int(ended), int(cut)) for days, ended, cut in database.rows(spells)]
+    p_return = returns(lengths, horizon_days)
+    ended, censored = sum(row[1] for row in lengths), sum(row[2] for row in lengths)
+    return ReturnCurve(
+        as_of=as_of,
+        horizon_days=horizon_days,
+        p_return=tuple(p_return),
+        thresholds={level: _first_below(p_return, float(level)) for level in LEVELS},
+        stays={level: _stays_below(p_return, float(level)) for level in LEVELS},
+        spells=ended + censored,
+        ended=ended,
+        censored=censored,
+    )
+
+
+def returns(lengths: Sequence[tuple[int, int, int]], horizon_days: int) -> list[float | None]:
+    """P(return within the horizon | silent for d days), d from 0 to 730, from (length, ended, cut off) in days.
+
+    A spell cut off after n days was at risk for n days. None where no spell is that long.
+    """
+    longest = LONGEST_SILENCE_DAYS + horizon_days
+    ended, over = [0] * (longest + 1), [0] * (longest + 2)
+    at_risk = 0
+    for days, returned, cut in lengths:
+        at_risk += returned + cut
+        if days <= longest:
+            ended[days] += returned
+            over[days + 1] += returned + cut
+    survival: list[float] = []
+    alive, still = 1.0, []
+    for day in range(longest + 1):
+        at_risk -= over[day]
+        still.append(at_risk)
+        if at_risk:
+            alive *= 1 - ended[day] / at_risk
+        survival.append(alive)
+    return [
+        1 - survival[day + horizon_days] / survival[day] if still[day] and survival[day] > 0 else None
+        for day in range(LONGEST_SILENCE_DAYS + 1)
+    ]
+
+
+def _first_below(p_return: Sequence[float | None], level: float) -> int | None:
+    return next((day for day, p in enumerate(p_return) if p is not None and p < level), None)
+
+
+def _stays_below(p_return: Sequence[float | None], level: float) -> int | None:
+    last_above = max((day for day, p in enumerate(p_return) if p is not None and p >= level), default=-1)
+    return next((day for day, p in enumerate(p_return) if p is not None and day > last_above), None)
+
+
+def source_stats(database: Database) -> list[SourceStat]:
+    """What every stream has brought, for the guards and `status`."""
+    return [
+        SourceStat(**row)
+        for row in database.dicts(
+            "SELECT source, stream, rows, newest_at, previous_rows, pulled_at FROM stream_stats ORDER BY source, stream"
+        )
+    ]

@@ -1,0 +1,194 @@
+"""The warehouse: facts in, one row per contact out. One process at a time; every page is stored all or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from connector.model import Contact, Page, Reject
+from connector.rules import sql_files
+from connector.warehouse import activity, features, measures, pages, people
+from connector.warehouse.answers import (
+    Checked,
+    Evaluation,
+    IdentityReport,
+    Refreshed,
+    ReturnCurve,
+    SourceStat,
+    Stored,
+)
+from connector.warehouse.database import Database
+from connector.warehouse.evaluation import Evaluator
+from connector.warehouse.features import Made
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mappings.schema import StreamMapping
+
+
+class Warehouse:
+    """The neutral tables of one account, in one DuckDB file or in memory."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._made = Made()
+        self._evaluator = Evaluator(database, self._made)
+
+    @classmethod
+    def open(cls, url: str, *, timezone: str = "UTC", memory_limit: str | None = None) -> Self:
+        """Open or create the warehouse at `duckdb:///path` or `duckdb:///:memory:`.
+
+        Args:
+            url: Where it is.
+            timezone: The account's time zone: which day an event is on. A change moves all events to their new days.
+            memory_limit: What DuckDB may use, as in "2GB"; the process needs some 0.3 GB beside it.
+
+        Raises:
+            SettingError: The address or the time zone is wrong.
+            StateError: Another process has it open, it is of a newer version, or not ours.
+        """
+        return cls(Database.open(url, timezone=timezone, memory_limit=memory_limit))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # --- facts in ------------------------------------------------------------------------------------------
+
+    def cursor(self, source: str, stream: str) -> dict[str, Any] | None:
+        """How far a stream is stored; None if it never was."""
+        found = self._database.value("SELECT cursor FROM cursors WHERE source = ? AND stream = ?", [source, stream])
+        if found is None:
+            return None
+        cursor: dict[str, Any] = json.loads(found)
+        return cursor
+
+    def store_page(
+        self, page: Page, mapping: StreamMapping, *, source: str, system: str, stream: str, pulled_at: datetime
+    ) -> Stored:
+        """Map a page into its neutral table, with its rejects and its cursor, in one transaction.
+
+        `replaces_origin` belongs on the first page of an origin that is read again, and on no other.
+
+        Raises:
+            MappingError: A field the mapping needs is not among the page's columns.
+        """
+        return pages.store_page(
+            self._database, page, mapping, source=source, system=system, stream=stream, pulled_at=pulled_at
+        )
+
+    def note_pulled(self, source: str, stream: str, at: datetime) -> None:
+        """Note that a stream was read to its end, also when that brought nothing new."""
+        self._database.execute(
+            "UPDATE stream_stats SET pulled_at = ?::TIMESTAMPTZ WHERE source = ? AND stream = ?",
+            [at.isoformat(), source, stream],
+        )
+
+    def match_identities(self, match: Sequence[str]) -> IdentityReport:
+        """Decide which product user is which contact; cheap when nobody is new or changed.
+
+        Where no source lists contacts, every product user is a contact.
+        """
+        return people.match_identities(self._database, match)
+
+    def rejects(self, limit: int = 100) -> list[Reject]:
+        """Rows that were set aside, the latest first."""
+        rows = self._database.rows(
+            "SELECT place, reason, row_id FROM rejects ORDER BY pulled_at DESC, rowid DESC LIMIT ?", [limit]
+        )
+        return [Reject(place or "", reason, row_id) for place, reason, row_id in rows]
+
+    def version(self) -> str:
+        """Changes whenever a stored fact does; what a plan is checked against."""
+        return self._database.version()
+
+    def source_stats(self) -> list[SourceStat]:
+        """What every stream has brought so far."""
+        return measures.source_stats(self._database)
+
+    # --- what follows from them ----------------------------------------------------------------------------
+
+    def refresh(self, *, counts: str | None = None) -> Refreshed:
+        """Bring every contact's state up to date from new and late uses; the same as a rebuild, at a fraction of it.
+
+        `counts` is SQL over `feature` and `events` (of a contact, day and feature): what counts as activity.
+        """
+        return activity.refresh(self._database, counts)
+
+    def rebuild(self, *, counts: str | None = None) -> Refreshed:
+        """Work every contact's state out from all uses."""
+        return activity.rebuild(self._database, counts)
+
+    def features(self, as_of: date) -> str:
+        """The name of a temporary view: one row per contact that exists at the end of the day, all columns."""
+        return features.view(self._database, as_of, self._made)
+
+    def feature_batches(
+        self, as_of: date, *, columns: Sequence[str] | None = None, contact_id: str | None = None
+    ) -> tuple[list[str], Iterator[list[tuple[Any, ...]]]]:
+        """Names of the asked columns, `contact_id` first, and the rows in batches, by contact id."""
+        return features.batches(self._database, as_of, self._made, columns=columns, contact_id=contact_id)
+
+    def contact_row(self, contact_id: str, as_of: date) -> dict[str, Any] | None:
+        """All columns of one contact; None when it does not exist at that date."""
+        return features.contact_row(self._database, contact_id, as_of, self._made)
+
+    def resolve(self, text: str) -> str | None:
+        """The contact id that an id, external id or mail address means; SettingError when it means several."""
+        return people.resolve(self._database, text)
+
+    def flags(self, contact_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """What may keep these contacts off a list, as known now: opted out, bounced, deleted, merged."""
+        return people.flags(self._database, contact_ids)
+
+    def contacts(self) -> list[Contact]:
+        """Everybody as now, as neutral rows, by id; for small companies (the demo)."""
+        return people.contacts(self._database)
+
+    def evaluate(self, segments: Sequence[Checked], as_of: date) -> Evaluation:
+        """Who is in which segment; the relation `segment_members` holds them until the next evaluation."""
+        return self._evaluator.evaluate(segments, as_of)
+
+    def record_evaluation(self, as_of: date) -> None:
+        """Keep the last evaluation as what the next one is compared with."""
+        self._evaluator.record(as_of)
+
+    def members(self, as_of: date) -> pa.Table:
+        """contact_id, inactive_days, group_name, segment of the last evaluation, one row per contact and group."""
+        return self._evaluator.members(as_of)
+
+    def people(self, as_of: date) -> Iterator[dict[str, Any]]:
+        """Everybody a plan may have to do with, with the `segments` they are in."""
+        return self._evaluator.people(as_of)
+
+    def reachable(self, as_of: date) -> int:
+        """How many contacts may be written at all."""
+        return self._evaluator.reachable(as_of)
+
+    def segment_sql(self, segments: Sequence[Checked], as_of: date) -> str:
+        """The SQL that decides, with what each number stands for."""
+        head = "\n".join(f"-- {number}: {s.segment.name}" for number, s in enumerate(segments, start=1))
+        parts = [
+            f"-- {sql_files.caption('contact_features')}\n{sql_files.text('contact_features').strip()}",
+            f"-- {sql_files.caption('segments')}\n{head}\n{self._evaluator.sql(segments, as_of)}",
+        ]
+        return "\n\n".join(parts)
+
+    def growth(self, by: str, as_of: date) -> pa.Table:
+        """Growth accounting: period, new, retained, resurrected, dormant."""
+        return measures.growth(self._database, self._made, by=by, as_of=as_of)
+
+    def return_curve(self, as_of: date, *, horizon_days: int = 90, since_days: int | None = None) -> ReturnCurve:
+        """How likely a contact silent for d days is to return within the horizon, and the thresholds that gives."""
+        return measures.return_curve(
+            self._database, self._made, as_of=as_of, horizon_days=horizon_days, since_days=since_days
+        )
