@@ -1,0 +1,1 @@
+"""The documents, and the code that keeps parts of them in step with the program."""
