@@ -7,7 +7,7 @@ the others in a row, so that what a scheduler does is what a person can do by ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +18,7 @@ from connector.wanted import SEGMENT_PROPERTY, blocked_reason, list_name, proper
 if TYPE_CHECKING:
     from connector.contracts import Destination, RateBudget
     from connector.plan.apply import ApplyContext, ApplyReport
-    from connector.plan.build import Current, Plan, Wanted
+    from connector.plan.build import Current, Plan, PlanInputs, Wanted
     from connector.pull import PullReport
     from connector.rules.conditions import CheckedSegment
     from connector.warehouse import Evaluation, IdentityReport, Warehouse
@@ -168,9 +168,10 @@ def shown_id(workspace: Workspace, contact_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, and what a look at the CRM found that others had changed."""
+    """A plan, what it was made from, and what a look at the CRM found that others had changed."""
 
     plan: Plan
+    inputs: PlanInputs
     drift: Sequence[str] = ()
 
 
@@ -184,34 +185,34 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
     day = as_of or workspace.today()
     now = workspace.clock.now()
     settle(workspace, name)
-    drift = read_back(workspace, name) if refresh else ()
+    drift = read_back(workspace, name) if refresh else adopt_lists(workspace, name)
+    for note in drift:
+        workspace.reporter.line(note)
     evaluation = evaluate(workspace, day)
     wanted = _wanted(workspace, destination, evaluation, lists=settings.lists.segments, properties=settings.properties)
-    plan = build_plan(
-        PlanInputs(
-            account=workspace.playbook.account,
-            as_of=day,
-            now=now,
-            expires=now + PLAN_LIVES_FOR,
-            destination=name,
-            system=destination.system,
-            capabilities=destination.capabilities,
-            forecast=destination.forecast,
-            wanted=wanted.wanted,
-            current=current(workspace, name),
-            fingerprints=fingerprints(workspace, name),
-            excluded=wanted.excluded,
-            blocked=wanted.blocked,
-            rejected=workspace.journal.rejections.active(name),
-            reachable=wanted.reachable,
-            sources=workspace.warehouse.source_stats(),
-            guards=workspace.playbook.guards,
-            allowance=_allowance(settings.options.rate),
-            folder=getattr(settings.options, "list_folder", "winback"),
-            reason=wanted.reason,
-        )
+    inputs = PlanInputs(
+        account=workspace.playbook.account,
+        as_of=day,
+        now=now,
+        expires=now + PLAN_LIVES_FOR,
+        destination=name,
+        system=destination.system,
+        capabilities=destination.capabilities,
+        forecast=destination.forecast,
+        wanted=wanted.wanted,
+        current=current(workspace, name),
+        fingerprints=fingerprints(workspace, name),
+        excluded=wanted.excluded,
+        blocked=wanted.blocked,
+        rejected=workspace.journal.rejections.active(name),
+        reachable=wanted.reachable,
+        sources=workspace.warehouse.source_stats(),
+        guards=workspace.playbook.guards,
+        allowance=_allowance(settings.options.rate),
+        folder=getattr(settings.options, "list_folder", "winback"),
+        reason=wanted.reason,
     )
-    return Planned(plan, drift)
+    return Planned(build_plan(inputs), inputs, drift)
 
 
 def _allowance(rate: Any) -> Any:
@@ -345,6 +346,29 @@ def settle(workspace: Workspace, name: str) -> None:
         recover(workspace.journal, workspace.destination(name), name=name, clock=workspace.clock)
 
 
+def adopt_lists(workspace: Workspace, name: str) -> list[str]:
+    """Take over lists of our names that the CRM has and the journal does not know, with whoever is on them.
+
+    Somebody may have made such a list by hand and hung a workflow on it, or the journal is new. Either way it is not
+    a list that this plan makes, so filling it is a change that the guards judge. One call, and only while a segment
+    has no list.
+    """
+    if not workspace.playbook.destinations[name].lists.segments:
+        return []
+    destination, held = workspace.destination(name), workspace.journal.held
+    known = held.lists(name)
+    missing = [list_name(s.name) for s in workspace.playbook.segments if list_name(s.name) not in known]
+    found = destination.lists(missing) if missing else {}
+    notes = []
+    for listed, ref in sorted(found.items()):
+        members = {row_id for page in destination.members(ref.list_id) for row_id in page}
+        known = {**known, listed: ref.list_id}
+        held.replace_lists(name, known)
+        held.replace_members(name, listed, members)
+        notes.append(f"list {listed}: it was there already, with {len(members):,} members; taken over")
+    return notes
+
+
 def read_back(workspace: Workspace, name: str) -> list[str]:
     """Read lists and properties back from the CRM, correct our books, and say what others changed."""
     destination = workspace.destination(name)
@@ -435,9 +459,32 @@ def run(workspace: Workspace, *, still_ours: StillOurs = unlocked) -> Applied:
         planned = make_plan(workspace)
         planned.plan.write(plan_path(workspace, planned.plan))
         keep_newest(workspace.folder("plans"), "plan-*")
+        protect(workspace, planned, recorded.run_id, still_ours=still_ours)
         recorded.report = _apply(workspace, planned.plan, recorded.run_id, still_ours=still_ours)
         publish(workspace, planned.plan.as_of)
     return Applied(recorded.report)
+
+
+WIN_AT_ONCE = frozenset({"opted_out", "bounced"})
+"""Reasons for leaving every list that do not wait until a person has looked at a refused plan.
+
+Deletions do wait: a CRM that suddenly lost its contacts may be what the guard is about.
+"""
+
+
+def protect(workspace: Workspace, planned: Planned, run_id: str, *, still_ours: StillOurs) -> None:
+    """When a guard refuses the plan, take those who opted out off the lists all the same; the refusal follows."""
+    from connector.plan.build import protection
+
+    refused = [guard for guard in planned.plan.guards if not guard.ok]
+    urgent = {row_id: why for row_id, why in planned.inputs.blocked.items() if why in WIN_AT_ONCE}
+    if not refused or not urgent:
+        return
+    shield = protection(replace(planned.inputs, blocked=urgent))
+    if shield.empty:
+        return
+    workspace.reporter.line("a guard refuses the plan; people who opted out or bounced come off the lists all the same")
+    _apply(workspace, shield, run_id, still_ours=still_ours)
 
 
 def undo(workspace: Workspace, run_id: str, *, still_ours: StillOurs = unlocked) -> Applied:

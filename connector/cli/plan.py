@@ -39,8 +39,6 @@ def command(
         plan = planned.plan
         path = out or plan_path(workspace, plan)
         plan.write(path)
-        for note in planned.drift:
-            workspace.reporter.line(f"changed by others: {note}")
         if as_json:
             out_json({**plan.summary(), "drift": list(planned.drift), "file": str(path)})
         else:

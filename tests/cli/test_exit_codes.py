@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 
 from tests.fakes.installation import NOON, ROOT
+from tests.fakes.people import people
 
 
 def test_a_typo_in_the_playbook_exits_2_and_names_file_line_and_the_word_meant(acme):
@@ -98,6 +99,26 @@ def test_too_large_a_change_exits_5_and_says_the_numbers(acme, sandbox):
     assert done.code == 5
     assert "max_change" in done.err
     assert sandbox.members_by_list() == before
+
+
+def test_an_opt_out_does_not_wait_for_a_refused_plan(acme, sandbox):
+    assert acme.run("run").code == 0
+    before = {name: set(ids) for name, ids in sandbox.members_by_list().items()}
+    sandbox.opt_out(people()[34])
+    acme.write_usage([])
+    done = acme.run("run", now=NOON + timedelta(hours=1))
+    assert done.code == 5, done.err
+    after = {name: set(ids) for name, ids in sandbox.members_by_list().items()}
+    assert after == {name: ids - {"1035"} for name, ids in before.items()}
+    assert not sandbox.properties_of("1035").get("winback_segment")
+
+
+def test_a_list_that_somebody_made_by_hand_is_not_filled_unseen(acme, sandbox):
+    sandbox.make_list("winback · dormant_30")
+    done = acme.run("run")
+    assert done.code == 0, done.err
+    assert "it was there already" in done.err
+    assert len(sandbox.members_by_list()["winback · dormant_30"]) == 9
 
 
 def test_rejected_rows_exit_3_and_the_others_are_written(acme, sandbox):

@@ -77,6 +77,16 @@ class Crm:
     def delete(self, row_ids: list[str], *, for_good: bool = False) -> None:
         self.control("POST", "contacts/delete", ids=row_ids, for_good=for_good)
 
+    def make_list(self, name: str) -> None:
+        """A person makes a list of this name in the CRM."""
+        answer = requests.post(
+            f"{self.base_url}/crm/v3/lists",
+            json={"name": name, "objectTypeId": "0-1", "processingType": "MANUAL"},
+            headers={"Authorization": f"Bearer {self.auth['token']}"},
+            timeout=30,
+        )
+        answer.raise_for_status()
+
     def poison(self, row_ids: list[str], message: str, *, on: str = "properties") -> None:
         self.control("POST", "poison", ids=row_ids, message=message, on=on)
 
