@@ -20,4 +20,5 @@ ADAPTER = Adapter(
     options=FilesOptions,
     folder=Path(__file__).parent,
     source=_source,
+    local_ids=True,
 )
