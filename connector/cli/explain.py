@@ -21,7 +21,7 @@ def command(
     from connector.cli.session import open_workspace
     from connector.cli.terminal import out, out_json
     from connector.explain import explain
-    from connector.plain import plain
+    from connector.plain import spelled
 
     with open_workspace(config, now=now) as workspace:
         story = explain(workspace, contact, as_of or workspace.today())
@@ -36,9 +36,8 @@ def command(
         note = f" (but {segment.shadowed_by} matched first)" if segment.shadowed_by else ""
         out(f"\n{signs[segment.matched]} {segment.name}{note}")
         for clause in segment.clauses:
-            value = "unknown" if clause.value is None else plain(clause.value)
             change = f" · {clause.would_change}" if clause.would_change and clause.holds is not True else ""
-            out(f"    {signs[clause.holds]} {clause.text}   [{value}]{change}")
+            out(f"    {signs[clause.holds]} {clause.text}   [{spelled(clause.value)}]{change}")
     out("")
     for line in story.outcome:
         out(line)
