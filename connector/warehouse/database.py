@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 from connector.errors import SettingError, StateError
+from connector.rules import sql_files
 from connector.warehouse import schema
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "duckdb:///"
 MEMORY = ":memory:"
-DEFAULT_MEMORY_LIMIT = "1GB"
+DEFAULT_MEMORY_LIMIT = "600MB"
 
 
 class Database:
@@ -84,6 +85,8 @@ class Database:
             raise StateError(f"{path} is a DuckDB file, but not a winback warehouse", hint="choose another file name")
         with self.transaction():
             self.connection.execute(schema.TABLES)
+            usage = sql_files.render("usage", uses="usage_events", users="users", names="feature_names")
+            self.connection.execute(f"CREATE OR REPLACE VIEW usage AS {usage}")
             if self.meta("schema_version") is None:
                 self.set_meta("warehouse_id", uuid.uuid4().hex)
                 self.set_meta("timezone", self.timezone)
