@@ -89,9 +89,17 @@ def _state(workspace: Workspace) -> Iterator[Finding]:
         return
     try:
         unresolved = len(workspace.journal.ledger.unresolved())
+        broken = workspace.journal.audit.verify()
     except WinbackError as error:
         yield Finding("journal", Severity.ERROR, str(error), fix=error.hint)
         return
+    if broken is not None:
+        yield Finding(
+            "audit",
+            Severity.ERROR,
+            f"the chain of the audit log breaks at row {broken.number}: {broken.reason}",
+            fix="somebody changed the journal by hand; restore it from a backup",
+        )
     if unresolved:
         yield Finding(
             "journal",

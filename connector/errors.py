@@ -90,10 +90,6 @@ class RejectedError(ProviderError):
         self.body = body
 
 
-class RecordRejectedError(RejectedError):
-    """The system refused one record; the others are not affected."""
-
-
 class GuardTripped(WinbackError):
     """A check refused to go on because the outcome could be a disaster."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -260,11 +260,3 @@ class Segment:
     def group_name(self) -> str:
         """The group, or the segment's own name when it stands alone."""
         return self.group or self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """A civil date in the account's time zone with the UTC instant at which it ends."""
-
-    date: date
-    ends_at: datetime

@@ -14,7 +14,9 @@ WORDS = "Property values were not valid: this record is locked by a merge"
 
 
 def test_five_of_ten_thousand_are_refused_and_the_rest_are_written(acme, sandbox):
-    sandbox.seed([Contact(f"hubspot:{100_000 + n}", external_id=f"w{n}", created_at=CREATED) for n in range(PEOPLE)], ())
+    sandbox.seed(
+        [Contact(f"hubspot:{100_000 + n}", external_id=f"w{n}", created_at=CREATED) for n in range(PEOPLE)], ()
+    )
     silent = (TODAY - timedelta(days=45)).isoformat()
     acme.write_usage([(f"w{n}", silent, "editor") for n in range(PEOPLE)], name="usage-many.csv")
     acme.write_playbook(("lists: {segments: true}", "lists: {segments: false}"))

@@ -117,3 +117,16 @@ def test_the_intruder_in_our_folders_is_named(tmp_path):
     findings = list(intruders(distributions(path=[str(site)])))
     assert [finding.severity.value for finding in findings] == ["error"]
     assert "adapters 1.0" in findings[0].message
+
+
+def test_check_notices_an_audit_log_that_somebody_edited(acme):
+    import sqlite3
+
+    assert acme.run("run").code == 0
+    assert acme.run("check").code == 0
+    with sqlite3.connect(acme.folder / "state" / "journal.db") as journal:
+        journal.execute("UPDATE audit SET detail = replace(detail, 'run_id', 'ran_id') WHERE number = 1")
+    journal.close()
+    done = acme.run("check")
+    assert done.code == 2
+    assert "breaks at row 1" in done.out

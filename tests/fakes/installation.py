@@ -129,6 +129,8 @@ class Installation:
 
     def _common(self, arguments: tuple[str, ...], now: datetime | None) -> list[str]:
         common: list[str] = (
-            [] if {"-c", "--config", "adapters", "init", "schema", "demo"} & set(arguments) else ["--config", str(self.config)]
+            []
+            if {"-c", "--config", "adapters", "init", "schema", "demo"} & set(arguments)
+            else ["--config", str(self.config)]
         )
         return [*common, "--now", now.isoformat()] if now is not None else common
