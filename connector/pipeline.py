@@ -177,6 +177,7 @@ class Planned:
 
 def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool = False) -> Planned:
     """Compare what should be with what the CRM holds because of us; unresolved writes are settled first."""
+    from connector.merged import follow_merges
     from connector.plan.build import PlanInputs, build_plan
 
     name = only_destination(workspace)
@@ -190,6 +191,15 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
         workspace.reporter.line(note)
     evaluation = evaluate(workspace, day)
     wanted = _wanted(workspace, destination, evaluation, lists=settings.lists.segments, properties=settings.properties)
+    there = follow_merges(
+        current(workspace, name),
+        merged=_merged(workspace, destination),
+        wanted=wanted.wanted,
+        blocked=wanted.blocked,
+        held=workspace.journal.held,
+        destination=destination,
+        name=name,
+    )
     inputs = PlanInputs(
         account=workspace.playbook.account,
         as_of=day,
@@ -200,7 +210,7 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
         capabilities=destination.capabilities,
         forecast=destination.forecast,
         wanted=wanted.wanted,
-        current=current(workspace, name),
+        current=there,
         fingerprints=fingerprints(workspace, name),
         excluded=wanted.excluded,
         blocked=wanted.blocked,
@@ -213,6 +223,13 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
         reason=wanted.reason,
     )
     return Planned(build_plan(inputs), inputs, drift)
+
+
+def _merged(workspace: Workspace, destination: Destination) -> dict[str, str]:
+    """Record ids of the destination that were merged away, and those of the survivors."""
+    prefix = f"{destination.system}:"
+    pairs = workspace.warehouse.merged(destination.system).items()
+    return {away.removeprefix(prefix): now.removeprefix(prefix) for away, now in pairs}
 
 
 def _allowance(rate: Any) -> Any:
@@ -461,7 +478,7 @@ def run(workspace: Workspace, *, still_ours: StillOurs = unlocked) -> Applied:
         keep_newest(workspace.folder("plans"), "plan-*")
         protect(workspace, planned, recorded.run_id, still_ours=still_ours)
         recorded.report = _apply(workspace, planned.plan, recorded.run_id, still_ours=still_ours)
-        publish(workspace, planned.plan.as_of)
+        recorded.notes = publish(workspace, planned.plan.as_of)
     return Applied(recorded.report)
 
 
@@ -498,11 +515,19 @@ def undo(workspace: Workspace, run_id: str, *, still_ours: StillOurs = unlocked)
     return Applied(recorded.report)
 
 
-def publish(workspace: Workspace, as_of: date) -> None:
-    """Remember this evaluation for the next run's entered and left, and tell the journal who is in what and why."""
-    warehouse = workspace.warehouse
-    warehouse.record_evaluation(as_of)
-    workspace.journal.decisions.publish(as_of, _decisions(workspace, as_of))
+def publish(workspace: Workspace, as_of: date) -> dict[str, str]:
+    """Remember this evaluation for the next run's entered and left, and tell the journal who is in what and why.
+
+    Returns what was published from; nothing is done when the last run published from the same.
+    """
+    warehouse, journal = workspace.warehouse, workspace.journal
+    basis = {"facts": warehouse.version(), "as_of": as_of.isoformat()}
+    last = journal.runs.last_successful("run")
+    same_playbook = last is not None and last.playbook_digest == workspace.playbook.digest()
+    if last is None or not same_playbook or {key: last.summary.get(key) for key in basis} != basis:
+        warehouse.record_evaluation(as_of)
+        journal.decisions.publish(as_of, _decisions(workspace, as_of))
+    return basis
 
 
 def _decisions(workspace: Workspace, as_of: date) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -591,6 +616,7 @@ class _Recorded:
         self._workspace = workspace
         self._kind = kind
         self.run_id = ""
+        self.notes: Mapping[str, str] = {}
 
     def __enter__(self) -> Self:
         journal = self._workspace.journal
@@ -612,7 +638,8 @@ class _Recorded:
 
         if error is None:
             report = self.report
-            summary = {key: value for key, value in report.summary().items() if key not in {"rejections", "notices"}}
+            said = {key: value for key, value in report.summary().items() if key not in {"rejections", "notices"}}
+            summary = {**said, **self.notes}
             if report.stopped is not None:
                 return "failed", {**summary, "error": redact(str(report.stopped))}
             return ("partial" if report.rejected or report.unknown else "done"), summary

@@ -235,3 +235,14 @@ def test_a_list_edited_by_hand_is_seen_and_mended_on_refresh(acme, sandbox):
     assert "1 put on by hand" in " ".join(seen.json["drift"])
     acme.run("apply", "--yes", now=NOON + timedelta(minutes=11))
     assert lists_of(sandbox)["winback · dormant_30"] == IN_30
+
+
+def test_a_run_with_nothing_new_asks_the_crm_no_more_than_it_must(acme, sandbox):
+    acme.run("run")
+    acme.run("run", now=NOON + timedelta(minutes=5))
+    asked = sandbox.request_count()
+    quiet = acme.run("run", "--json", now=NOON + timedelta(minutes=10))
+    assert quiet.json["written"] == 0
+    assert sandbox.request_count() - asked <= 10
+    later = acme.run("segments", "--json", now=NOON + timedelta(minutes=15)).json
+    assert all(segment["entered"] == segment["left"] == 0 for segment in later["segments"].values())
