@@ -61,8 +61,8 @@ class JsonLines:
         found = self._engine.execute(
             "SELECT json_keys(text) FROM (SELECT decode(text) AS text FROM raw)"
             " WHERE json_valid(text) AND json_type(text) = 'OBJECT' LIMIT 1"
-        ).fetchone()
-        return list(found[0]) if found else []
+        ).fetchall()
+        return list(found[0][0]) if found else []
 
     def _extract(self, raw: pa.Table, rejects: list[tuple[int, str]]) -> Parsed:
         engine = self._engine
