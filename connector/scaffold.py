@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from connector.errors import SettingError
 
 SCHEMA_FILE = "winback.schema.json"
-_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-[^}]*)?\}")
+_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
 def playbooks() -> tuple[str, ...]:
@@ -68,12 +68,14 @@ def _schema() -> str:
 
 
 def _environment(text: str) -> str:
-    """Every variable the playbook takes from the environment, without values."""
-    names = dict.fromkeys(
-        name for line in text.splitlines() if not line.lstrip().startswith("#") for name in _VARIABLE.findall(line)
-    )
+    """Every variable the playbook takes from the environment: to fill in, or with its default behind a `#`."""
+    spelled = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    names = {name: default for line in spelled for name, default in _VARIABLE.findall(line)}
     lines = [
         "# Copy to .env, fill in, keep out of version control (chmod 600 .env).",
         "# Load it with: set -a; . ./.env; set +a",
     ]
-    return "\n".join([*lines, *(f"{name}=" for name in names)]) + "\n"
+    return (
+        "\n".join([*lines, *(f"# {name}={default}" if default else f"{name}=" for name, default in names.items())])
+        + "\n"
+    )

@@ -31,7 +31,8 @@ def command(
     for path in scaffold(folder, playbook=name, account=company, timezone=zone, force=force):
         out(f"wrote {path}")
     out("")
-    out("next: copy .env.example to .env and fill in the token, then")
+    where = "" if folder == Path() else f"in {folder}: "
+    out(f"next, {where}copy .env.example to .env and fill in the token, then")
     out("  set -a; . ./.env; set +a")
     out("  winback check")
     out("  winback pull && winback segments")
