@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -23,6 +23,8 @@ from connector.journal.tables import UtcTime, dumps
 
 BUSY_SECONDS = 30
 """How long a writer waits for another process's transaction before giving up."""
+
+Statement = TypeVar("Statement", bound=sa.Executable)
 
 _SUPPORTED = "use sqlite:///path/to/journal.db or postgresql://user@host/database"
 
@@ -48,6 +50,8 @@ class Database:
         if self.is_sqlite and not in_memory:
             _create_private(Path(str(parsed.database)))
         self.engine = _sqlite_engine(parsed, in_memory=in_memory) if self.is_sqlite else _postgres_engine(parsed)
+        self._writing = self.engine.execution_options(winback_write=True)
+        self._prepared: dict[Callable[[Database], Any], Any] = {}
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -63,10 +67,8 @@ class Database:
 
         On SQLite it waits for other writers at its start, so that nothing read inside can change before the commit.
         """
-        with self._turn, self._explained(), self.engine.connect() as plain:
-            connection = plain.execution_options(winback_write=True) if self.is_sqlite else plain
-            with connection.begin():
-                yield connection
+        with self._turn, self._explained(), self._writing.connect() as connection, connection.begin():
+            yield connection
 
     def shared_now(self, connection: sa.Connection) -> datetime:
         """The moment on the clock that every process of this journal shares."""
@@ -75,9 +77,21 @@ class Database:
         moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=UtcTime))).scalar_one()
         return moment
 
+    def prepared(self, make: Callable[[Database], Statement]) -> Statement:
+        """The statement that `make` builds, built once: for what every batch needs."""
+        if make not in self._prepared:
+            self._prepared[make] = make(self)
+        return cast("Statement", self._prepared[make])
+
     def ids(self, row_ids: Sequence[str]) -> sa.Select[tuple[str]]:
         """The given texts as a one-column query: one bound value however many there are."""
-        packed = sa.bindparam(None, dumps(list(row_ids)), sa.Text)
+        return self._unpacked(sa.bindparam(None, dumps(list(row_ids)), sa.Text))
+
+    def ids_given_later(self) -> sa.Select[tuple[str]]:
+        """The same for a prepared statement, which is then given them as `ids`, in JSON."""
+        return self._unpacked(sa.bindparam("ids", type_=sa.Text))
+
+    def _unpacked(self, packed: sa.BindParameter[str]) -> sa.Select[tuple[str]]:
         if self.is_sqlite:
             return sa.select(sa.func.json_each(packed).table_valued("value").c.value)
         return sa.select(sa.func.json_array_elements_text(sa.cast(packed, sa.JSON)).column_valued("value"))
@@ -97,9 +111,7 @@ class Database:
 
     def insert_new(self, connection: sa.Connection, statement: sqlite.Insert | postgresql.Insert) -> int:
         """Run an INSERT that leaves rows whose key is taken alone; returns how many were new."""
-        # Without the option, SQLAlchemy answers -1 for an INSERT on PostgreSQL.
-        quiet = statement.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-        return connection.execute(quiet).rowcount
+        return connection.execute(leave_taken(statement)).rowcount
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -116,6 +128,12 @@ class Database:
             words = str(error.orig).strip().splitlines()
             first = words[0] if words else type(error.orig).__name__
             raise StateError(f"journal {self.shown_url}: {first}", hint=_next_step(first)) from error
+
+
+def leave_taken(statement: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
+    """The INSERT, leaving rows whose key is taken alone; its row count says how many were new."""
+    # Without the option, SQLAlchemy answers -1 for an INSERT on PostgreSQL.
+    return statement.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def _parse(url: str) -> URL:

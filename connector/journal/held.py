@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from connector.journal.engine import Database
+from connector.journal.engine import Database, leave_taken
 from connector.journal.tables import (
     canonical,
+    dumps,
     held_lists,
     held_members,
     held_properties,
@@ -21,6 +22,10 @@ from connector.journal.tables import (
 
 _CHUNK = 10_000
 _SEPARATOR = "\x1f"
+
+_MINE = sa.bindparam("mine", type_=sa.Text)
+_VERSION = sa.select(held_versions).where(held_versions.c.destination == _MINE).with_for_update()
+_MOVE_ON = sa.update(held_versions).where(held_versions.c.destination == _MINE)
 
 
 class HeldWriter:
@@ -35,31 +40,25 @@ class HeldWriter:
         self._connection = connection
         self._destination = destination
         self._changes: list[str] = []
-        chosen = sa.select(held_versions).where(held_versions.c.destination == destination).with_for_update()
-        version = connection.execute(chosen).one_or_none()
+        mine = {"mine": destination}
+        version = connection.execute(_VERSION, mine).one_or_none()
         if version is None:
             first = {"destination": destination, "number": 0, "digest": ""}
             database.insert_new(connection, database.insert(held_versions).values(first))
-            version = connection.execute(chosen).one()
+            version = connection.execute(_VERSION, mine).one()
         self._version = version
 
     def add_members(self, name: str, row_ids: Sequence[str]) -> None:
         """These records are on the list now."""
         if not row_ids:
             return
-        ids = self._database.ids(row_ids).subquery()
-        rows = sa.select(sa.literal(self._destination), sa.literal(name), ids.c[0]).where(sa.true())
-        insert = self._database.insert(held_members).from_select(["destination", "list_name", "row_id"], rows)
-        self._note(self._database.insert_new(self._connection, insert), "add", name, row_ids)
+        self._change_members(_adding, "add", name, row_ids)
 
     def remove_members(self, name: str, row_ids: Sequence[str]) -> None:
         """These records are no longer on the list."""
         if not row_ids:
             return
-        mine = held_members.c.destination == self._destination
-        chosen = held_members.c.row_id.in_(self._database.ids(row_ids))
-        delete = sa.delete(held_members).where(mine, held_members.c.list_name == name, chosen)
-        self._note(self._connection.execute(delete).rowcount, "remove", name, row_ids)
+        self._change_members(_removing, "remove", name, row_ids)
 
     def set_list(self, name: str, list_id: str) -> None:
         """The list of this name has this id now."""
@@ -119,8 +118,14 @@ class HeldWriter:
         if not self._changes:
             return
         digest = hashlib.sha256("\n".join([self._version.digest, *self._changes]).encode()).hexdigest()
-        mine = sa.update(held_versions).where(held_versions.c.destination == self._destination)
-        self._connection.execute(mine.values(number=self._version.number + 1, digest=digest))
+        next_version = {"mine": self._destination, "number": self._version.number + 1, "digest": digest}
+        self._connection.execute(_MOVE_ON, next_version)
+
+    def _change_members(
+        self, make: Callable[[Database], sa.Insert | sa.Delete], what: str, name: str, row_ids: Sequence[str]
+    ) -> None:
+        values = {"mine": self._destination, "list": name, "ids": dumps(list(row_ids))}
+        self._note(self._connection.execute(self._database.prepared(make), values).rowcount, what, name, row_ids)
 
     def _properties_of(self, row_ids: Sequence[str]) -> dict[str, dict[str, str | None]]:
         mine = held_properties.c.destination == self._destination
@@ -147,6 +152,19 @@ class HeldWriter:
     def _note(self, changed: int, what: str, name: str, row_ids: Sequence[str]) -> None:
         if changed:
             self._changes.append(_SEPARATOR.join([what, name, *row_ids]))
+
+
+def _adding(database: Database) -> sa.Insert:
+    """These records are on this list now, some maybe before."""
+    ids = database.ids_given_later().subquery()
+    rows = sa.select(_MINE, sa.bindparam("list", type_=sa.Text), ids.c[0]).where(sa.true())
+    return leave_taken(database.insert(held_members).from_select(["destination", "list_name", "row_id"], rows))
+
+
+def _removing(database: Database) -> sa.Delete:
+    """These records are not on this list any more."""
+    there = (held_members.c.destination == _MINE, held_members.c.list_name == sa.bindparam("list", type_=sa.Text))
+    return sa.delete(held_members).where(*there, held_members.c.row_id.in_(database.ids_given_later()))
 
 
 class Held:

@@ -22,9 +22,12 @@ from connector.errors import StateError
 from connector.journal.batch import ROW_KINDS, UNDECIDED, UNRESOLVED, Batch, BatchKind, BatchState
 from connector.journal.engine import Database
 from connector.journal.rejections import Rejections
-from connector.journal.settling import LIGHT_COLUMNS, Settling
+from connector.journal.settling import HOLD, THIS_BATCH, Settling
 from connector.journal.tables import batches, plans
 from connector.model import Outcome, Receipt
+
+_INTEND = sa.insert(batches)
+_CONFIRM_SENT = sa.update(batches).where(THIS_BATCH, batches.c.state == BatchState.SENT.value)
 
 
 class Ledger:
@@ -68,7 +71,7 @@ class Ledger:
             "intended_at": self._database.clock.now(),
         }
         with self._database.write() as connection:
-            inserted = connection.execute(sa.insert(batches).values(values)).inserted_primary_key
+            inserted = connection.execute(_INTEND, values).inserted_primary_key
         return int(inserted[0]) if inserted else 0
 
     def sent(self, batch_id: int, receipts: Sequence[Receipt], at: datetime) -> BatchState:
@@ -93,6 +96,11 @@ class Ledger:
 
     def confirm(self, batch_id: int, at: datetime) -> None:
         """Note that the batch is settled: rows still undecided have been seen to be as we wanted them. Repeatable."""
+        settled = {"this": batch_id, "state": BatchState.CONFIRMED.value, "settled_at": at}
+        with self._database.write() as connection:
+            # Of a batch that is `sent` no row is undecided.
+            if connection.execute(_CONFIRM_SENT, settled).rowcount:
+                return
         with self._changing(batch_id, repeatable=BatchState.CONFIRMED) as batch:
             if batch.state is not BatchState.CONFIRMED:
                 batch.decide({row: Receipt(row, Outcome.WRITTEN) for row in batch.open_rows()}, at)
@@ -164,9 +172,8 @@ class Ledger:
     @contextmanager
     def _changing(self, batch_id: int, *, repeatable: BatchState | None = None) -> Iterator[Settling]:
         """The batch, held and saved by one transaction; StateError when it is settled already."""
-        query = sa.select(*LIGHT_COLUMNS).where(batches.c.batch_id == batch_id).with_for_update()
         with self._database.write() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(HOLD, {"this": batch_id}).one_or_none()
             if row is None:
                 raise StateError(f"the ledger has no batch {batch_id}")
             batch = Settling(self._database, self._rejections, connection, row)

@@ -14,6 +14,13 @@ from connector.journal.tables import rejections
 QUARANTINE_AFTER = 5
 """A row refused this many times is left alone until a person releases it."""
 
+_THERE = (
+    rejections.c.destination == sa.bindparam("in_destination"),
+    rejections.c.kind == sa.bindparam("of_kind"),
+    rejections.c.target == sa.bindparam("on_target"),
+)
+_ANY_THERE = sa.select(sa.exists().where(*_THERE))
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -93,12 +100,7 @@ class Rejections:
 
     def clear(self, connection: sa.Connection, place: Place, row_ids: Sequence[str]) -> None:
         """Forget the rejections of rows that went through; in the caller's transaction."""
-        there = (
-            rejections.c.destination == place.destination,
-            rejections.c.kind == place.kind,
-            rejections.c.target == place.target,
-        )
-        if row_ids and connection.execute(sa.select(sa.exists().where(*there))).scalar():
-            connection.execute(
-                sa.delete(rejections).where(*there, rejections.c.row_id.in_(self._database.ids(row_ids)))
-            )
+        there = {"in_destination": place.destination, "of_kind": place.kind, "on_target": place.target}
+        if row_ids and connection.execute(_ANY_THERE, there).scalar():
+            chosen = rejections.c.row_id.in_(self._database.ids(row_ids))
+            connection.execute(sa.delete(rejections).where(*_THERE, chosen), there)

@@ -20,8 +20,10 @@ _AS_WANTED = frozenset({Outcome.WRITTEN, Outcome.UNCHANGED})
 _REMOVALS = frozenset({BatchKind.REMOVE_MEMBERS, BatchKind.REMOVE_LIST, BatchKind.REMOVE_PROPERTY})
 """What is gone is as wanted here: a record that no longer exists is off the list."""
 
-LIGHT_COLUMNS = tuple(column for column in batches.c if column.name not in {"rows", "payload"})
-"""All of a batch but its bulk, which is needed only when rows are still open."""
+THIS_BATCH = batches.c.batch_id == sa.bindparam("this")
+
+HOLD = sa.select(batches).where(THIS_BATCH).with_for_update()
+_SAVE = sa.update(batches).where(THIS_BATCH)
 
 
 @dataclass(slots=True)
@@ -43,10 +45,12 @@ class Settling:
         self._batch_id: int = row.batch_id
         self._place = Place(destination=row.destination, kind=row.kind, target=row.target)
         self._letters: str = row.outcomes
-        self._loaded: tuple[list[str], Mapping[str, Any]] | None = None
         self.kind = BatchKind(row.kind)
         self.about_rows = self.kind in ROW_KINDS
         self.target: str = row.target
+        self._names: list[str] = row.rows if self.about_rows else [row.target]
+        """Record ids, or the target for kinds without rows."""
+        self._payload: Mapping[str, Any] = row.payload or {}
         self.state = BatchState(row.state)
         self.reason: str | None = row.reason
         self.ref: str | None = row.ref
@@ -61,7 +65,7 @@ class Settling:
         """Rows not decided yet, in order; for kinds without rows, the target."""
         if not self.open_count():
             return []
-        return [name for name, letter in zip(self._names(), self._letters, strict=True) if letter in OPEN]
+        return [name for name, letter in zip(self._names, self._letters, strict=True) if letter in OPEN]
 
     def decide(self, said: Mapping[str, Receipt], at: datetime) -> None:
         """Take over what was said about rows still open, and write what it proves to `held` and `rejections`."""
@@ -86,6 +90,7 @@ class Settling:
     def save(self) -> None:
         """Write the batch back."""
         values = {
+            "this": self._batch_id,
             "state": self.state.value,
             "outcomes": self._letters,
             "ref": self.ref,
@@ -93,32 +98,20 @@ class Settling:
             "sent_at": self.sent_at,
             "settled_at": self.settled_at,
         }
-        self._connection.execute(sa.update(batches).where(batches.c.batch_id == self._batch_id).values(values))
-
-    def _names(self) -> list[str]:
-        """Record ids, or the target for kinds without rows."""
-        return self._bulk()[0] if self.about_rows else [self.target]
-
-    def _bulk(self) -> tuple[list[str], Mapping[str, Any]]:
-        """The batch's record ids and payload, read at most once."""
-        if self._loaded is None:
-            chosen = sa.select(batches.c.rows, batches.c.payload).where(batches.c.batch_id == self._batch_id)
-            row = self._connection.execute(chosen).one()
-            self._loaded = (row.rows, row.payload or {})
-        return self._loaded
+        self._connection.execute(_SAVE, values)
 
     def _read(self, said: Mapping[str, Receipt]) -> _News:
         """Sort what was said about open rows, and note their letters."""
         news = _News()
         letters = list(self._letters)
-        gone_is_fine = self.kind in _REMOVALS
-        for index, name in enumerate(self._names()):
-            receipt = said.get(name)
-            if receipt is None or letters[index] not in OPEN:
+        fine = _AS_WANTED | {Outcome.MISSING} if self.kind in _REMOVALS else _AS_WANTED
+        answers = map(said.get, self._names)
+        for index, (name, letter, receipt) in enumerate(zip(self._names, self._letters, answers, strict=True)):
+            if receipt is None or letter not in OPEN:
                 continue
             outcome = receipt.outcome
             letters[index] = LETTERS[outcome]
-            if outcome in _AS_WANTED or (gone_is_fine and outcome is Outcome.MISSING):
+            if outcome in fine:
                 news.fine.append(name)
             elif outcome is Outcome.MISSING:
                 news.missing.append(name)
@@ -140,7 +133,7 @@ class Settling:
             case BatchKind.REMOVE_MEMBERS:
                 writer.remove_members(self.target, news.fine)
             case _:
-                values = self._bulk()[1]["values"]
+                values = self._payload["values"]
                 writer.merge_properties({row: values[row] for row in news.fine})
                 writer.replace_properties({row: {} for row in news.missing})
 

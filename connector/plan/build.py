@@ -213,19 +213,14 @@ class _ListDiff:
     remove: tuple[str, ...]
     quarantined: tuple[str, ...]
 
-    @property
-    def joining(self) -> Iterator[str]:
-        """Everyone who is put on it."""
-        yield from self.add
-        yield from self.retry
-
 
 def _diff(name: str, inputs: PlanInputs) -> _ListDiff:
     list_id = inputs.current.list_ids.get(name)
     wanted = inputs.wanted.lists.get(name)
     now = frozenset(inputs.current.lists.get(name, ())) if list_id is not None else frozenset()
-    target = {row_id for row_id in wanted or () if row_id not in inputs.blocked}
-    fresh, retry, quarantined = _by_history(AddMembers.kind, name, target - now, inputs)
+    target = [row_id for row_id in wanted or () if row_id not in inputs.blocked]
+    joining = [row_id for row_id in target if row_id not in now]
+    fresh, retry, quarantined = _by_history(AddMembers.kind, name, joining, inputs)
     return _ListDiff(
         name=name,
         made=list_id is None and wanted is not None,
@@ -233,7 +228,7 @@ def _diff(name: str, inputs: PlanInputs) -> _ListDiff:
         now=now,
         add=tuple(sorted(fresh)),
         retry=tuple(sorted(retry)),
-        remove=tuple(sorted(now - target)),
+        remove=tuple(sorted(now.difference(target))),
         quarantined=tuple(sorted(quarantined)),
     )
 
@@ -295,12 +290,12 @@ def _change(diffs: Sequence[_ListDiff], inputs: PlanInputs) -> Change:
     for diff in diffs:
         held |= diff.now
         staying |= diff.now.difference(diff.remove)
-        (filling if diff.made or diff.name in inputs.current.being_filled else joining).update(diff.joining)
-    leaving = (row_id for row_id in held - staying - joining - filling if row_id not in inputs.blocked)
+        (filling if diff.made or diff.name in inputs.current.being_filled else joining).update(diff.add, diff.retry)
+    leaving = held.difference(staying, joining, filling, inputs.blocked)
     return Change(
         joining=len(joining),
         filling=len(filling - joining),
-        leaving=sum(1 for _ in leaving),
+        leaving=len(leaving),
         held=len(held),
         reachable=inputs.reachable,
     )

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, assert_never
 
+from connector.contracts import chunks
 from connector.errors import StalePlan, StateError
 from connector.model import PropertySpec
 from connector.plan.guards import GuardResult
@@ -229,10 +230,24 @@ def content_id(plan: Plan) -> str:
     """The digest of everything the plan says, its own id apart."""
     digest = hashlib.sha256()
     digest.update(_encode(plan.summary() | {"plan_id": "", "steps": [_head(step) for step in plan.steps]}).encode())
-    rows = plan.rows()
-    while part := list(islice(rows, ROWS_AT_ONCE)):
-        digest.update(_encode(part).encode())
+    # The head says how many rows each step has, and each reason: one after the other, they need no names.
+    for rows in (*map(_content, plan.steps), *(plan.excluded[reason] for reason in sorted(plan.excluded))):
+        for part in chunks(rows, ROWS_AT_ONCE):
+            digest.update(_encode(part).encode())
     return "plan-" + digest.hexdigest()[:24]
+
+
+def _content(step: Step) -> Sequence[str] | Sequence[PropertyChange]:
+    """The rows of one step as they are."""
+    match step:
+        case RemoveMembers() | AddMembers():
+            return step.row_ids
+        case SetProperties():
+            return step.rows
+        case EnsureProperty() | EnsureList() | RemoveList() | RemoveProperty():
+            return ()
+        case _:
+            assert_never(step)
 
 
 def _head(step: Step) -> dict[str, Any]:
@@ -262,7 +277,11 @@ def _text(document: Mapping[str, Any]) -> str:
     return json.dumps(document, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
 
 
-_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+def _plain(row: PropertyChange) -> tuple[str, Values, Values]:
+    return row.row_id, row.values, row.before
+
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 """One encoder for a million rows: `json.dumps` with options makes a new one each time."""
 
 

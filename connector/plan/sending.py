@@ -90,8 +90,11 @@ class _Sending:
 
     def settle_silence(self, row_ids: Sequence[str], read_back: ReadBack) -> None:
         """Find out about rows that an answer did not name, and about rows whose answer never came."""
-        unsettled = [row_id for row_id in row_ids if self._unsettled(row_id)]
-        if not unsettled or self.answer.stopped is not None or self.answer.refused is not None:
+        if not self.doubtful or self.answer.stopped is not None or self.answer.refused is not None:
+            return
+        receipts = self.answer.receipts
+        unsettled = [row_id for row_id in row_ids if receipts[row_id].outcome is Outcome.UNKNOWN]
+        if not unsettled:
             return
         try:
             present = read_back(unsettled)
@@ -101,16 +104,11 @@ class _Sending:
             return  # it stays unknown, and the next run's recovery reads it back
         else:
             for row_id in unsettled:
-                self.answer.receipts[row_id] = _read_receipt(row_id, present, self.answer.receipts.get(row_id))
-
-    def _unsettled(self, row_id: str) -> bool:
-        receipt = self.answer.receipts.get(row_id)
-        return receipt is None or receipt.outcome is Outcome.UNKNOWN
+                receipts[row_id] = _read_receipt(row_id, present, receipts[row_id])
 
     def _send(self, part: Sequence[str]) -> None:
         """One request; rows that its answer does not name are sent once more."""
-        named = self._note(part, self.send(part))
-        unnamed = [row_id for row_id in part if row_id not in named]
+        unnamed = self._note(part, self.send(part))
         if not unnamed:
             return
         if self.doubtful.issuperset(unnamed):
@@ -119,16 +117,20 @@ class _Sending:
             self.doubtful.update(unnamed)
             self.queue.append(unnamed)
 
-    def _note(self, part: Iterable[str], receipts: Iterable[Receipt]) -> set[str]:
+    def _note(self, part: Sequence[str], receipts: Iterable[Receipt]) -> list[str]:
+        """Take the receipts over; returns the rows that none of them settles."""
         asked = set(part)
-        named = set()
-        for receipt in receipts:
-            if receipt.row_id in asked and receipt.outcome is not Outcome.UNKNOWN:
-                named.add(receipt.row_id)
-                self.answer.receipts[receipt.row_id] = self._ours(receipt)
+        named = {
+            receipt.row_id: receipt
+            for receipt in receipts
+            if receipt.outcome is not Outcome.UNKNOWN and receipt.row_id in asked
+        }
         if named:
             self.failures = self.troubles = 0
-        return named
+        if self.doubtful:
+            named = {row_id: self._ours(receipt) for row_id, receipt in named.items()}
+        self.answer.receipts.update(named)
+        return [row_id for row_id in part if row_id not in named] if len(named) < len(part) else []
 
     def _ours(self, receipt: Receipt) -> Receipt:
         """A row that is there after a request without an answer was put there by that request."""
@@ -181,12 +183,12 @@ class _Sending:
             self.answer.receipts.setdefault(row_id, Receipt(row_id, Outcome.UNKNOWN, message))
 
 
-def _read_receipt(row_id: str, present: Mapping[str, bool], before: Receipt | None) -> Receipt:
+def _read_receipt(row_id: str, present: Mapping[str, bool], before: Receipt) -> Receipt:
     """What reading back says about a row."""
     if row_id not in present:
         return Receipt(row_id, Outcome.MISSING)
     if present[row_id]:
         return Receipt(row_id, Outcome.WRITTEN)
-    if before is None or not before.message:
+    if not before.message:
         return Receipt(row_id, Outcome.REJECTED, NOT_DONE)
     return replace(before, outcome=Outcome.REJECTED)

@@ -7,10 +7,11 @@ record it as *sent* with the receipts, *confirm* it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, assert_never
 
 from connector.contracts import Clock, Destination, Reporter, chunks
@@ -88,11 +89,12 @@ class Done:
     members: Mapping[str, set[str]] | None = None
     properties: Mapping[str, Mapping[str, str | None]] | None = None
 
-    def is_member(self, step: AddMembers | RemoveMembers, row_id: str) -> bool:
-        """Whether the row is where this step wants it."""
+    def still_to_move(self, step: AddMembers | RemoveMembers, row_ids: Sequence[str]) -> Sequence[str]:
+        """Those of the rows that are not where this step wants them."""
         if self.members is None:
-            return False
-        return (row_id in self.members.get(step.list_name, ())) == isinstance(step, AddMembers)
+            return row_ids
+        members, adding = self.members.get(step.list_name, ()), isinstance(step, AddMembers)
+        return [row_id for row_id in row_ids if (row_id in members) != adding]
 
     def is_set(self, change: PropertyChange) -> bool:
         """Whether the record has these values."""
@@ -319,12 +321,12 @@ class Walk:
         def send(row_ids: Sequence[str]) -> Sequence[Receipt]:
             if adding:
                 return self.destination.change_members(list_id, add=row_ids)
-            return [_gone_is_off(receipt) for receipt in self.destination.change_members(list_id, remove=row_ids)]
+            return _gone_is_off(self.destination.change_members(list_id, remove=row_ids))
 
         read_back = membership_reader(self.destination, list_id, adding=adding)
         left = len(step.row_ids)
         for index, part in enumerate(chunks(step.row_ids, self.destination.capabilities.members_per_call)):
-            row_ids = [row_id for row_id in part if not self.done.is_member(step, row_id)]
+            row_ids = self.done.still_to_move(step, part)
             self.outcomes[Outcome.UNCHANGED] += len(part) - len(row_ids)
             row_ids = self._permitted(row_ids) if adding else row_ids
             batch = _Batch(number, index, step.kind, step.list_name, row_ids, list_id=list_id)
@@ -360,9 +362,11 @@ class Walk:
         permitted = set(self._permitted(telling))
         return [change for change in changes if change.row_id in permitted or not any(change.values.values())]
 
-    def _permitted(self, row_ids: Sequence[str]) -> list[str]:
+    def _permitted(self, row_ids: Sequence[str]) -> Sequence[str]:
         """The rows that may be contacted at this moment."""
         blocked = self.context.consent(row_ids) if row_ids else {}
+        if not blocked:
+            return row_ids
         self.skipped.update(blocked[row_id] for row_id in row_ids if row_id in blocked)
         return [row_id for row_id in row_ids if row_id not in blocked]
 
@@ -380,20 +384,20 @@ class Walk:
         failpoint("apply.intended")
         answer = send_batch(batch.row_ids, send, read_back, sleep=self.context.clock.sleep)
         failpoint("apply.sent")
-        self.undo.settle(entry, written=[row_id for row_id, receipt in answer.receipts.items() if _changed(receipt)])
+        tally = Counter(map(_OUTCOME, answer.receipts.values()))
+        self.undo.settle(entry, written=_changed(answer.receipts, tally))
         failpoint("apply.undo_settled")
-        self._record(batch_id, answer)
-        self._count(batch, answer)
+        self._record(batch_id, answer, unknown=tally[Outcome.UNKNOWN])
+        self._count(batch, answer, tally)
         if answer.stopped is not None:
             self._stop(answer.stopped)
         if answer.refused is not None and left > len(answer.receipts):
             self._refuse(batch.kind, batch.target, left - len(answer.receipts), answer.refused)
         return answer.refused is None
 
-    def _record(self, batch_id: int, answer: Answer) -> None:
+    def _record(self, batch_id: int, answer: Answer, *, unknown: int) -> None:
         """Tell the ledger what the destination said, and close the batch where nothing is open."""
         now = self.context.clock.now()
-        unknown = sum(receipt.outcome is Outcome.UNKNOWN for receipt in answer.receipts.values())
         if answer.receipts:
             self.ledger.sent(batch_id, list(answer.receipts.values()), now)
         failpoint("apply.recorded")
@@ -407,16 +411,18 @@ class Walk:
             self.ledger.confirm(batch_id, now)
         failpoint("apply.confirmed")
 
-    def _count(self, batch: _Batch, answer: Answer) -> None:
+    def _count(self, batch: _Batch, answer: Answer, tally: Counter[Outcome]) -> None:
+        """Add up the outcomes; a row that is missing counts as rejected."""
+        self.outcomes.update(tally)
+        self.outcomes[Outcome.REJECTED] += self.outcomes.pop(Outcome.MISSING, 0)
+        if _REFUSED.isdisjoint(tally):
+            return
         for row_id, receipt in answer.receipts.items():
             if receipt.outcome in _REFUSED:
-                self.outcomes[Outcome.REJECTED] += 1
                 missing = receipt.outcome is Outcome.MISSING
                 message = receipt.message or ("the destination does not have this record" if missing else "refused")
                 code = receipt.code or (MISSING if missing else None)
                 self.refusals.append(Refusal(batch.kind, batch.target, row_id, 1, message, code))
-            else:
-                self.outcomes[receipt.outcome] += 1
 
     def settle_unknown(self) -> None:
         """Read back what is still open, now that the system had time to recover."""
@@ -467,15 +473,24 @@ class Walk:
 
 _REFUSED = frozenset({Outcome.REJECTED, Outcome.MISSING})
 
+_CHANGED = frozenset({Outcome.WRITTEN, Outcome.UNKNOWN})
 
-def _changed(receipt: Receipt) -> bool:
-    """Whether the row was changed by us, or may have been."""
-    return receipt.outcome in {Outcome.WRITTEN, Outcome.UNKNOWN}
+_OUTCOME = attrgetter("outcome")
 
 
-def _gone_is_off(receipt: Receipt) -> Receipt:
+def _changed(receipts: Mapping[str, Receipt], tally: Counter[Outcome]) -> Iterable[str]:
+    """The rows that were changed by us, or may have been."""
+    if _CHANGED.issuperset(tally):
+        return receipts
+    return [row_id for row_id, receipt in receipts.items() if receipt.outcome in _CHANGED]
+
+
+def _gone_is_off(receipts: Sequence[Receipt]) -> Sequence[Receipt]:
     """A record that no longer exists is not on the list: as wanted."""
-    return replace(receipt, outcome=Outcome.UNCHANGED) if receipt.outcome is Outcome.MISSING else receipt
+    return [
+        replace(receipt, outcome=Outcome.UNCHANGED) if receipt.outcome is Outcome.MISSING else receipt
+        for receipt in receipts
+    ]
 
 
 def _gone_is_clear(receipt: Receipt, wanted: Mapping[str, Values]) -> Receipt:
