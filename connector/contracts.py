@@ -6,13 +6,14 @@ stores and never reads the time by itself: everything it may lean on comes in it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from connector.model import (
     Account,
@@ -99,6 +100,13 @@ class AdapterOptions(BaseModel):
         default_factory=dict,
         description="per stream, neutral column: provider field; added to the shipped mapping, `attributes.x` allowed",
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^/\s]", value):
+            raise ValueError("is not an address; write it with https:// in front")
+        return value
 
     def mapping_for(self, stream: str) -> Mapping[str, str]:
         """The user's own mapping of this stream, neutral column to provider field; empty if none."""

@@ -100,7 +100,10 @@ def _state(workspace: Workspace) -> Iterator[Finding]:
             f"the chain of the audit log breaks at row {broken.number}: {broken.reason}",
             fix="somebody changed the journal by hand; restore it from a backup",
         )
-    if unresolved:
+    at_work = workspace.at_work()
+    if at_work is not None:
+        yield Finding("journal", Severity.OK, f"opens, is up to date; a run is at work: {at_work}")
+    elif unresolved:
         yield Finding(
             "journal",
             Severity.WARNING,

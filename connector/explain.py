@@ -85,8 +85,8 @@ def explain(workspace: Workspace, who: str, as_of: date) -> Story:
     stories = tell(segments, row)
     reason = blocked_reason(row)
     change = next_change(segments, row, as_of)
-    lists = [list_name(story.name) for story in stories if story.matched is True and story.shadowed_by is None]
-    outcome = _outcome(lists, reason, change)
+    inside = [story.name for story in stories if story.matched is True and story.shadowed_by is None]
+    outcome = _outcome(inside, reason, change) if workspace.playbook.destinations else _reading_only(inside, change)
     return Story(
         contact_id=shown_id(workspace, contact_id),
         as_of=as_of,
@@ -157,8 +157,15 @@ def _facts(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _outcome(lists: Sequence[str], reason: str | None, change: str | None) -> list[str]:
+def _reading_only(inside: Sequence[str], change: str | None) -> list[str]:
+    """What the segments say, where nothing is written anywhere."""
+    where = f"in the segment {', '.join(inside)}" if inside else "in no segment"
+    return [where, *([f"next: {change}"] if change else [])]
+
+
+def _outcome(inside: Sequence[str], reason: str | None, change: str | None) -> list[str]:
     lines = []
+    lists = [list_name(segment) for segment in inside]
     if reason is not None:
         lines.append(f"on no list: {REASONS[reason]}")
     elif lists:

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from connector.errors import SettingError, StateError, WinbackError
+from connector.errors import EmptySource, RejectedError, SettingError, WinbackError
 from connector.wanted import SEGMENT_PROPERTY, blocked_reason, list_name, property_specs, property_values
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 StillOurs = Callable[[], None]
 """Raises Locked when another process has taken the lock meanwhile."""
+
+PARTIAL = 3
+"""The exit code when some rows were refused or set aside and the others went through."""
 
 PLAN_LIVES_FOR = timedelta(hours=24)
 """A plan older than this is made anew: consent and usage have moved on."""
@@ -66,9 +69,19 @@ def pull_sources(
                     on_cursor=_mirror_cursor(workspace, name, info.name),
                 )
             )
+    _say_what_was_set_aside(workspace, reports)
     _say_who_is_unknown(workspace, match_people(workspace))
     ready_warehouse(workspace)
     return reports
+
+
+def _say_what_was_set_aside(workspace: Workspace, reports: Sequence[PullReport]) -> None:
+    for report in reports:
+        for reject in report.rejected_sample:
+            workspace.reporter.line(f"set aside {reject.place}: {reject.reason}")
+        if report.rejects > len(report.rejected_sample):
+            more = report.rejects - len(report.rejected_sample)
+            workspace.reporter.line(f"set aside {more:,} more rows of {report.source} {report.stream}: winback status")
 
 
 def _say_who_is_unknown(workspace: Workspace, report: IdentityReport) -> None:
@@ -186,7 +199,8 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
     day = as_of or workspace.today()
     now = workspace.clock.now()
     settle(workspace, name)
-    drift = read_back(workspace, name) if refresh else adopt_lists(workspace, name)
+    _require_facts(workspace)
+    drift = read_back(workspace, name) if refresh else drop_what_is_gone(workspace, name) + adopt_lists(workspace, name)
     for note in drift:
         workspace.reporter.line(note)
     evaluation = evaluate(workspace, day)
@@ -223,6 +237,17 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
         reason=wanted.reason,
     )
     return Planned(build_plan(inputs), inputs, drift)
+
+
+def _require_facts(workspace: Workspace) -> None:
+    """Without a source everybody may look dormant, or nobody: refuse until each has been read to its end once."""
+    read = {(stat.source, stat.stream) for stat in workspace.warehouse.source_stats() if stat.pulled_at is not None}
+    for name in workspace.playbook.sources:
+        for info in workspace.source(name).streams():
+            if (name, info.name) not in read:
+                raise EmptySource(
+                    f"source {name} ({info.name}) has not been read yet", hint="read it first: `winback pull`"
+                )
 
 
 def _merged(workspace: Workspace, destination: Destination) -> dict[str, str]:
@@ -345,10 +370,10 @@ def plan_path(workspace: Workspace, plan: Plan) -> Path:
 
 
 def newest_plan(workspace: Workspace) -> Path:
-    """The plan made last; StateError when there is none."""
+    """The plan made last; SettingError when there is none."""
     plans = sorted(workspace.folder("plans").glob("plan-*.json"))
     if not plans:
-        raise StateError("there is no plan to apply", hint="make one: `winback plan`")
+        raise SettingError("there is no plan to apply", hint="make one: `winback plan`")
     return plans[-1]
 
 
@@ -392,16 +417,63 @@ def read_back(workspace: Workspace, name: str) -> list[str]:
     held = workspace.journal.held
     members = held.members(name)
     wanted_names = [list_name(segment.name) for segment in workspace.playbook.segments]
-    there = destination.lists(sorted({*members, *wanted_names}))
-    notes = [f"list {gone}: it was deleted; it will be made anew" for gone in sorted(members.keys() - there.keys())]
-    held.replace_lists(name, {listed: ref.list_id for listed, ref in there.items()})
+    there, notes = _lists_there(workspace, name, sorted({*members, *wanted_names}))
+    held.replace_lists(name, there)
     for listed in sorted(there):
-        now = {row_id for page in destination.members(there[listed].list_id) for row_id in page}
+        now = {row_id for page in destination.members(there[listed]) for row_id in page}
         ours = members.get(listed, set())
         if now != ours:
             notes += _list_drift(listed, joined=len(now - ours), gone=len(ours - now))
             held.replace_members(name, listed, now)
     return notes + _property_drift(workspace, name)
+
+
+def drop_what_is_gone(workspace: Workspace, name: str) -> list[str]:
+    """After a run in which something was refused: forget lists and properties that are no longer there.
+
+    They are made anew by the plan that follows, where a run that goes on believing in them would be refused for ever.
+    """
+    finished = (run for run in workspace.journal.runs.recent() if run.kind != "undo" and "rejected" in run.summary)
+    last = next(finished, None)
+    if last is None or not last.summary["rejected"]:
+        return []
+    held = workspace.journal.held
+    there, notes = _lists_there(workspace, name, sorted(held.lists(name)))
+    held.replace_lists(name, there)
+    _, gone = _properties_there(workspace, name)
+    return notes + gone
+
+
+def _lists_there(workspace: Workspace, name: str, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Ids of those of these lists that the CRM has, and what became of the others; a renamed list goes by its id."""
+    destination, known = workspace.destination(name), workspace.journal.held.lists(name)
+    there = {listed: ref.list_id for listed, ref in destination.lists(names).items()}
+    wanted = {list_name(segment.name) for segment in workspace.playbook.segments}
+    notes = []
+    for listed in sorted(known.keys() - there.keys()):
+        if _is_there(destination, known[listed]):
+            there[listed] = known[listed]
+            notes.append(f"list {listed}: it was renamed; winback goes on with it under its new name")
+        else:
+            notes.append(f"list {listed}: it was deleted" + ("; it will be made anew" if listed in wanted else ""))
+    return there, notes
+
+
+def _is_there(destination: Destination, list_id: str) -> bool:
+    try:
+        next(iter(destination.members(list_id)), None)
+    except RejectedError:
+        return False
+    return True
+
+
+def _properties_there(workspace: Workspace, name: str) -> tuple[set[str], list[str]]:
+    """Those of our properties that the CRM has as we need them; the books forget the others, which are told."""
+    held = workspace.journal.held
+    existing = set(workspace.destination(name).existing_properties(property_specs(workspace.playbook.segments)))
+    gone = sorted(held.property_names(name) - existing)
+    held.replace_property_names(name, existing)
+    return existing, [f"property {missing}: it was archived or changed" for missing in gone]
 
 
 def _list_drift(listed: str, *, joined: int, gone: int) -> list[str]:
@@ -417,10 +489,7 @@ def _property_drift(workspace: Workspace, name: str) -> list[str]:
     destination = workspace.destination(name)
     held = workspace.journal.held
     ours = held.properties(name)
-    existing = set(destination.existing_properties(property_specs(workspace.playbook.segments)))
-    gone = sorted(held.property_names(name) - existing)
-    notes = [f"property {missing}: it was archived or changed" for missing in gone]
-    held.replace_property_names(name, existing)
+    existing, notes = _properties_there(workspace, name)
     edited = 0
     for batch in chunks(sorted(ours), destination.capabilities.properties_per_read):
         found = destination.read_properties(batch, sorted(existing)) if existing else {}
@@ -432,7 +501,8 @@ def _property_drift(workspace: Workspace, name: str) -> list[str]:
         edited += len(changed)
         held.replace_properties(name, changed)
     if edited:
-        notes.append(f"properties: the values of {edited:,} contacts were changed by others")
+        people = "1 contact" if edited == 1 else f"{edited:,} contacts"
+        notes.append(f"properties: the values of {people} were changed by others")
     return notes
 
 
@@ -449,11 +519,13 @@ class Applied:
 
     report: ApplyReport
     drift: Sequence[str] = ()
+    set_aside: int = 0
+    """Rows of the sources that could not be read."""
 
     @property
     def exit_code(self) -> int:
         """0, 3 or the code of what stopped it."""
-        return self.report.exit_code
+        return self.report.exit_code or (PARTIAL if self.set_aside else 0)
 
 
 def apply_file(workspace: Workspace, plan: Plan, *, still_ours: StillOurs = unlocked) -> Applied:
@@ -470,8 +542,9 @@ def apply_file(workspace: Workspace, plan: Plan, *, still_ours: StillOurs = unlo
 
 def run(workspace: Workspace, *, still_ours: StillOurs = unlocked) -> Applied:
     """Pull, evaluate, plan, guard, apply, publish: what a scheduler calls."""
+    only_destination(workspace)
     with _recorded(workspace, "run") as recorded:
-        pull_sources(workspace, still_ours=still_ours)
+        pulled = pull_sources(workspace, still_ours=still_ours)
         still_ours()
         planned = make_plan(workspace)
         planned.plan.write(plan_path(workspace, planned.plan))
@@ -479,7 +552,7 @@ def run(workspace: Workspace, *, still_ours: StillOurs = unlocked) -> Applied:
         protect(workspace, planned, recorded.run_id, still_ours=still_ours)
         recorded.report = _apply(workspace, planned.plan, recorded.run_id, still_ours=still_ours)
         recorded.notes = publish(workspace, planned.plan.as_of)
-    return Applied(recorded.report)
+    return Applied(recorded.report, set_aside=sum(report.rejects for report in pulled))
 
 
 WIN_AT_ONCE = frozenset({"opted_out", "bounced"})

@@ -31,7 +31,7 @@ _VENDOR_KEYS = re.compile(
 _NAMED_SECRET = re.compile(
     r"""(?P<name>(?:token|secret|password|passwd|api[_-]?key|hapikey|signature|credential|authorization|\bsig)
         [\w.-]{0,40}["']?\s{0,4}[=:]\s{0,4})
-        (?P<quote>["']?)(?!<secret>|Bearer\b|Basic\b)[^\s"'&,;}]+""",
+        (?P<quote>["']?)(?!<secret>|Bearer\b|Basic\b|\$\{\w+\})[^\s"'&,;}]{2,}""",
     re.VERBOSE | re.IGNORECASE,
 )
 _URL_LOGIN = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")

@@ -10,6 +10,8 @@ from connector.errors import StateError
 from connector.plain import plain
 
 if TYPE_CHECKING:
+    from connector.journal.locks import Holder
+    from connector.journal.runs import Run
     from connector.warehouse import IdentityReport
     from connector.workspace import Workspace
 
@@ -81,9 +83,10 @@ def look(workspace: Workspace) -> Status:
     journal = workspace.journal
     names = list(workspace.playbook.destinations)
     sources, set_aside, people = _facts(workspace)
+    at_work = workspace.at_work()
     return Status(
         runs=[
-            RunLine(r.run_id, r.kind, str(plain(r.started_at)), str(r.state), _outcome(r.summary))
+            RunLine(r.run_id, r.kind, str(plain(r.started_at)), _state(r, at_work), _outcome(r.summary))
             for r in journal.runs.recent(RUNS_SHOWN)
         ],
         sources=sources,
@@ -96,9 +99,16 @@ def look(workspace: Workspace) -> Status:
         unmatched=people.unmatched if people else 0,
         unmatched_sample=[SetAsideLine(user, reason) for user, reason in people.sample] if people else [],
         unresolved=len(journal.ledger.unresolved()),
-        lock=next((str(h) for h in journal.holders() if h.name == "run" and not h.expired), None),
+        lock=str(at_work) if at_work is not None else None,
         quota={name: _remaining(workspace, name) for name in dict.fromkeys([*workspace.playbook.sources, *names])},
     )
+
+
+def _state(run: Run, at_work: Holder | None) -> str:
+    """How the run stands; one that was killed did not live to note it."""
+    from connector.journal.runs import RunState
+
+    return str(RunState.INTERRUPTED if run.state is RunState.RUNNING and at_work is None else run.state)
 
 
 def _facts(workspace: Workspace) -> tuple[list[SourceLine], list[SetAsideLine], IdentityReport | None]:

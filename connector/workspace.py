@@ -19,6 +19,7 @@ from connector.registry import Adapters, installed_adapters
 
 if TYPE_CHECKING:
     from connector.journal import Journal
+    from connector.journal.locks import Holder
     from connector.settings import Playbook
     from connector.warehouse import Warehouse
     from mappings.schema import StreamMapping
@@ -106,6 +107,11 @@ class Workspace:
         """Only one run at a time; yields a check that raises Locked when the lock was lost to another."""
         with self.journal.lock("run") as lock:
             yield lock.check
+
+    def at_work(self) -> Holder | None:
+        """Whoever runs now, if anybody does; a process that was killed does not."""
+        holders = (holder for holder in self.journal.holders() if holder.name == "run" and not holder.expired)
+        return next((holder for holder in holders if not holder.process.is_dead()), None)
 
     # --- systems ----------------------------------------------------------------------------------------
 

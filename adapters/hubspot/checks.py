@@ -132,7 +132,8 @@ def _probe(subject: str, good: str, probe: Callable[[], Any], scope: str) -> Fin
 
 def _failed(subject: str, fault: WinbackError, scope: str) -> Finding:
     """The finding for a call that did not work."""
-    fix = f"add the scope {scope} to the key in HubSpot" if isinstance(fault, MissingScopesError) else fault.hint
+    missing = ", ".join(fault.scopes) or scope if isinstance(fault, MissingScopesError) else None
+    fix = f"add the scope {missing} to the key in HubSpot" if missing else fault.hint
     return Finding(subject, Severity.ERROR, str(fault), fix, credentials=isinstance(fault, CredentialsError))
 
 

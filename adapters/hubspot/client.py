@@ -103,7 +103,11 @@ class HubSpotRejected(RejectedError):
 
 
 class MissingScopesError(CredentialsError):
-    """The token is good, but may not do this."""
+    """The token is good, but may not do this; `scopes` are those that HubSpot says it lacks."""
+
+    def __init__(self, message: str, *, hint: str | None = None, scopes: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.scopes = tuple(scopes)
 
 
 class HubSpotClient:
@@ -348,7 +352,7 @@ def _credentials_error(status: int, vendor: VendorError, what: str) -> Credentia
     """A refused token, or a permission it lacks, by name."""
     if status == _UNAUTHORIZED:
         return CredentialsError(
-            f"{what}: HubSpot does not accept the token: {vendor.words()}",
+            f"{what}: HubSpot does not accept the token ({vendor.words()})",
             hint="make a new service key or private-app token and set it where `auth.token` points",
         )
     scopes = ", ".join(vendor.scopes)
@@ -356,6 +360,7 @@ def _credentials_error(status: int, vendor: VendorError, what: str) -> Credentia
     return MissingScopesError(
         f"{what}: {missing}: {vendor.words()}",
         hint=f"add {scopes or 'the scopes listed in adapters/hubspot/README.md'} to the key in HubSpot",
+        scopes=vendor.scopes,
     )
 
 

@@ -20,7 +20,11 @@ def command(
 
     adapters = installed_adapters()
     if name is not None:
-        out((adapters.require(name).folder / "README.md").read_text(encoding="utf-8"))
+        manual = (adapters.require(name).folder / "README.md").read_text(encoding="utf-8")
+        if as_json:
+            out_json({"schema_version": 1, "name": name, "manual": manual})
+        else:
+            out(manual)
         return
     rows: list[dict[str, Any]] = [
         {

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def command(
-    plan: Annotated[Path | None, typer.Argument(help="A plan file; the newest by default.", metavar="[FILE]")] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Argument(help="A plan file; the newest by default.", metavar="[FILE]", exists=True, dir_okay=False),
+    ] = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
@@ -46,13 +49,15 @@ def finish(applied: Applied, *, as_json: bool) -> None:
 
     report = applied.report
     if as_json:
-        out_json(report.summary())
+        out_json({**report.summary(), "set_aside": applied.set_aside})
     else:
         out(
             f"run {report.run_id}: {report.written:,} written, {report.unchanged:,} already so, "
             f"{report.rejected:,} rejected, {report.unknown:,} unknown; "
             f"{report.api_calls:,} API calls to {report.destination}; {report.seconds:.1f} s"
         )
+        if applied.set_aside:
+            out(f"  rows of the sources that could not be read: {applied.set_aside:,}; `winback status` lists them")
         for reason, count in sorted(report.skipped.items()):
             out(f"  left out at the last moment: {count:,} ({reason})")
         for refusal in report.rejections[:_SHOWN]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from connector.cli.options import DEFAULT_CONFIG, AsOf, Config, Now
+from connector.cli.options import DEFAULT_CONFIG, AsJson, AsOf, Config, Now
 
 
 class Period(StrEnum):
@@ -23,12 +23,13 @@ def command(
     by: Annotated[Period, typer.Option("--by", help="The length of a period.")] = Period.month,
     as_of: AsOf = None,
     csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+    as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
     now: Now = None,
 ) -> None:
     """Growth accounting: new, retained, resurrected and dormant contacts per period."""
     from connector.cli.session import open_workspace
-    from connector.cli.terminal import out, out_csv, table
+    from connector.cli.terminal import out, out_csv, out_json, table
     from connector.pipeline import ready_warehouse
 
     with open_workspace(config, now=now) as workspace:
@@ -36,7 +37,10 @@ def command(
         rows = ready_warehouse(workspace).growth(by.value, day).to_pylist()
         columns = ["period", "new", "retained", "resurrected", "dormant"]
         values = [[row[column] for column in columns] for row in rows]
-        if csv:
+        if as_json:
+            periods = [dict(zip(columns, row, strict=True)) for row in values]
+            out_json({"schema_version": 1, "as_of": day.isoformat(), "by": by.value, "periods": periods})
+        elif csv:
             out_csv(columns, values)
         elif values:
             table(columns, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -28,9 +29,10 @@ from connector.cli import (
     undo,
 )
 from connector.cli.terminal import out_json, say
-from connector.errors import WinbackError
+from connector.errors import StateError, WinbackError
 
 INTERRUPTED = 130
+GO_ON = "everything finished so far is kept, run the same command again to go on"
 
 app = typer.Typer(
     name="winback",
@@ -82,6 +84,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; every outcome becomes one of the documented exit codes."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(standalone_mode=False)
     except WinbackError as error:
@@ -95,12 +98,19 @@ def main() -> None:
         code = stop.exit_code
     except typer.Abort:
         say("nothing was done")
+        _error_as_json("Aborted", "nothing was done", None)
         code = 1
     except Exception as error:  # noqa: BLE001  # the last resort: a message instead of a trace
         code = _usage_or_raise(error)
     if code == INTERRUPTED:
-        say("interrupted; everything finished so far is kept, run the same command again to go on")
+        say(f"interrupted; {GO_ON}")
+        _error_as_json("Interrupted", "interrupted", GO_ON)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """A scheduler that stops a run is a Ctrl-C: what is under way is noted, the lock is given back."""
+    raise KeyboardInterrupt
 
 
 def _failed(error: WinbackError) -> int:
@@ -112,26 +122,35 @@ def _failed(error: WinbackError) -> int:
     say(f"error: {message}")
     if hint:
         say(f"  → {hint}")
-    if "--json" in sys.argv[1:]:
-        body: dict[str, Any] = {"code": type(error).__name__, "message": message, "hint": hint}
-        out_json({"schema_version": 1, "error": body})
+    _error_as_json(type(error).__name__, message, hint)
     return error.exit_code
 
 
+def _error_as_json(code: str, message: str, hint: str | None) -> None:
+    """What went wrong, as the one object on stdout, when that was asked for."""
+    if "--json" in sys.argv[1:]:
+        body: dict[str, Any] = {"code": code, "message": message, "hint": hint}
+        out_json({"schema_version": 1, "error": body})
+
+
 def _usage_or_raise(error: Exception) -> int:
-    """A usage error shows itself and exits 2; anything else is a bug and says where to look."""
+    """A usage error shows itself and exits 2; a file we may not touch is named; anything else is a bug."""
     show = getattr(error, "show", None)
     if callable(show):
         show()
+        said = getattr(error, "format_message", lambda: str(error))()
+        _error_as_json("UsageError", said, "`winback --help` lists the commands, `winback COMMAND --help` its options")
         return int(getattr(error, "exit_code", 2))
     if os.environ.get("WINBACK_DEBUG"):
         raise error
+    if isinstance(error, OSError) and error.filename is not None:
+        hint = "look at who owns that file or folder, and at the room on the disk"
+        return _failed(StateError(f"{error.filename}: {error.strerror}", hint=hint))
     from connector.redact import redact
 
     say(f"unexpected {type(error).__name__}: {redact(str(error))}")
     say("  → this is a fault of winback; run again with WINBACK_DEBUG=1 to see where, and please report it")
-    if "--json" in sys.argv[1:]:
-        out_json({"schema_version": 1, "error": {"code": "Unexpected", "message": type(error).__name__, "hint": None}})
+    _error_as_json("Unexpected", type(error).__name__, None)
     return 1
 
 

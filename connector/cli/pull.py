@@ -47,8 +47,5 @@ def command(
                 ["source", "stream", "rows", "new", "changed", "set aside"],
                 [[r.source, r.stream, r.rows, r.new, r.changed, r.rejects] for r in reports],
             )
-            for report in reports:
-                for reject in report.rejected_sample:
-                    workspace.reporter.line(f"set aside {reject.place}: {reject.reason}")
     if any(report.rejects for report in reports):
         raise typer.Exit(code=3)

@@ -26,7 +26,11 @@ def command(
 
     with open_workspace(config, now=now) as workspace:
         if sql:
-            out(segment_sql(workspace, as_of or workspace.today()))
+            text = segment_sql(workspace, as_of or workspace.today())
+            if as_json:
+                out_json({"schema_version": 1, "sql": text})
+            else:
+                out(text)
             return
         evaluation = evaluate(workspace, as_of or workspace.today())
         if members:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from connector.errors import SettingError
 from connector.plain import plain
 
 FORMULA_SIGNS = "=+-@\t\r\0＝＋－＠"
@@ -136,9 +137,12 @@ def _harmless(value: object) -> object:
 
 
 def confirmed(question: str) -> bool:
-    """Ask a person; without a terminal the answer is no, with a hint to `--yes`."""
+    """Ask a person.
+
+    Raises:
+        SettingError: there is no terminal, so nobody to ask.
+    """
     if not sys.stdin.isatty():
-        say(f"{question} Nobody to ask here: repeat with --yes.")
-        return False
+        raise SettingError(f"{question} There is nobody to ask here", hint="look first, then repeat with --yes")
     say(f"{question} [y/N] ")
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

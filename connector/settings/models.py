@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -34,12 +35,23 @@ def _known_timezone(name: str) -> str:
 
 def _starts_with(*schemes: str) -> AfterValidator:
     def check(url: str) -> str:
-        if url.startswith(schemes):
-            return url
-        message = f"must begin with {' or '.join(schemes)}"
-        raise ValueError(message)
+        if not url.startswith(schemes):
+            message = f"must begin with {' or '.join(schemes)}"
+            raise ValueError(message)
+        if not _can_be_read(url):
+            message = "is not an address; is there a character in it that has to be written as %..?"
+            raise ValueError(message)
+        return url
 
     return AfterValidator(check)
+
+
+def _can_be_read(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]

@@ -105,17 +105,41 @@ def _problem(
 
 def _said(detail: ErrorDetails, node: Node, value: str) -> tuple[str, str | None]:
     said = str(detail["msg"]).removeprefix("Value error, ")
+    message, hint = f"{value}: {said[:1].lower()}{said[1:]}", None
     match detail["type"]:
         case "value_error":
-            return (said if value in said else f"{value} {said}"), None
-        case "string_type" if isinstance(node, Scalar) and node.value is not None:
-            return f"{value} is not text", f'put it in quotes: "{node.text}"'
+            message = said if value in said or isinstance(node, Table) else f"{value} {said}"
+        case kind if kind.endswith("_type") and isinstance(node, Scalar) and node.value is None:
+            message = "nothing stands here"
+        case "string_type" if isinstance(node, Scalar):
+            message, hint = f"{value} is not text", f'put it in quotes: "{node.text}"'
         case "string_pattern_mismatch" if detail.get("ctx", {}).get("pattern") == NAME_PATTERN:
-            return f"{value} is not a name", NAME_RULE
+            message, hint = f"{value} is not a name", NAME_RULE
         case "too_short":
-            return "at least one is needed here", None
+            message = "at least one is needed here"
+        case kind if kind in _KINDS:
+            message = f"{value} is {_KINDS[kind]}"
         case _:
-            return f"{value}: {said[:1].lower()}{said[1:]}", None
+            pass
+    return message, hint
+
+
+_KINDS = {
+    "bool_parsing": "neither true nor false",
+    "bool_type": "neither true nor false",
+    "dict_type": "not a table",
+    "mapping_type": "not a table",
+    "model_type": "not a table",
+    "model_attributes_type": "not a table",
+    "list_type": "not a list",
+    "tuple_type": "not a list",
+    "string_type": "not text",
+    "int_parsing": "not a whole number",
+    "int_type": "not a whole number",
+    "float_parsing": "not a number",
+    "float_type": "not a number",
+}
+"""What pydantic found, in the words of someone who writes YAML."""
 
 
 def shown(node: Node, key: str, *, hidden: frozenset[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
-from connector.errors import SettingError, StateError
+from connector.errors import Locked, SettingError, StateError
 from connector.rules import sql_files
 from connector.warehouse import schema
 
@@ -56,7 +56,7 @@ class Database:
             )
         except duckdb.IOException as error:
             if "lock" in str(error).lower():
-                raise StateError(
+                raise Locked(
                     f"the warehouse {path} is in use by another process",
                     hint="wait for the other run to end, or stop it; one process at a time may open the warehouse",
                 ) from error

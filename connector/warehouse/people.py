@@ -226,6 +226,21 @@ def _people(database: Database, contact: str, user: str, merged: str) -> list[st
     return [row[0] for row in found]
 
 
+def merged(database: Database, system: str) -> dict[str, str]:
+    """Contacts of this system that were merged away, and whom each of them is now."""
+    rows = database.rows(
+        "SELECT away.contact_id, now.contact_id FROM ("
+        "  SELECT contact_id, contact_key FROM contacts WHERE contact_key IN (SELECT contact_key FROM folded) UNION "
+        "  SELECT merged_id, c.contact_key FROM merges JOIN contacts AS c USING (contact_id) "
+        "  WHERE merged_id NOT IN (SELECT contact_id FROM contacts)"
+        ") AS away LEFT JOIN folded USING (contact_key) "
+        "JOIN contacts AS now ON now.contact_key = coalesce(folded.into_key, away.contact_key) "
+        f"WHERE starts_with(away.contact_id, {literal(system + ':')}) "
+        f"AND starts_with(now.contact_id, {literal(system + ':')})"
+    )
+    return dict(rows)
+
+
 def flags(database: Database, contact_ids: Sequence[str]) -> list[dict[str, Any]]:
     """contact_id, opted_out, bounced, deleted_at, merged_into of these contacts, as known now."""
     return database.dicts(

@@ -146,6 +146,10 @@ class Warehouse:
         """The contact id that an id, external id or mail address means; SettingError when it means several."""
         return people.resolve(self._database, text)
 
+    def merged(self, system: str) -> dict[str, str]:
+        """Contacts of this system that were merged away, and whom each of them is now."""
+        return people.merged(self._database, system)
+
     def flags(self, contact_ids: Sequence[str]) -> list[dict[str, Any]]:
         """What may keep these contacts off a list, as known now: opted out, bounced, deleted, merged."""
         return people.flags(self._database, contact_ids)
