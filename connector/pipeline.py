@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from zoneinfo import ZoneInfo
 
 from connector.errors import EmptySource, RejectedError, SettingError, WinbackError
 from connector.wanted import SEGMENT_PROPERTY, blocked_reason, list_name, property_specs, property_values
@@ -377,6 +378,15 @@ def newest_plan(workspace: Workspace) -> Path:
     return plans[-1]
 
 
+def refuse_other_day(workspace: Workspace, path: Path, plan: Plan) -> None:
+    """A plan made for another day with `--as-of` is carried out only when its file is named: SettingError otherwise."""
+    if plan.as_of != plan.made_at.astimezone(ZoneInfo(workspace.playbook.timezone)).date():
+        raise SettingError(
+            f"the newest plan shows {plan.as_of}, not the day it was made",
+            hint=f"make a new one: `winback plan`; or, if that day is meant: winback apply {path}",
+        )
+
+
 # --- what the CRM really holds ------------------------------------------------------------------------------
 
 
@@ -582,6 +592,8 @@ def undo(workspace: Workspace, run_id: str, *, still_ours: StillOurs = unlocked)
     from connector.plan.apply import undo_run
 
     name = only_destination(workspace)
+    if workspace.journal.runs.get(run_id) is None:
+        raise SettingError(f"no run {run_id!r} is known here", hint="`winback status` lists the runs")
     with _recorded(workspace, "undo") as recorded:
         context = _context(workspace, name, recorded.run_id, still_ours=still_ours, fresh=None)
         recorded.report = undo_run(run_id, context, folder=workspace.folder("undo"), destination_name=name)

@@ -27,13 +27,15 @@ def command(
     """Carry out a plan in the CRM. Refuses when the plan's inputs changed since it was made."""
     from connector.cli.session import open_workspace
     from connector.cli.terminal import confirmed, say
-    from connector.pipeline import apply_file, newest_plan
+    from connector.pipeline import apply_file, newest_plan, refuse_other_day
     from connector.plan.document import Plan
     from connector.plan.render import render_plan
 
     with open_workspace(config, now=now) as workspace, workspace.locked() as still_ours:
         path = plan or newest_plan(workspace)
         document = Plan.read(path)
+        if plan is None:
+            refuse_other_day(workspace, path, document)
         if not yes and not document.empty:
             say(render_plan(document))
             if not confirmed("Apply this plan?"):

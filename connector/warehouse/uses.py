@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from connector.identity import email_table
 from connector.warehouse.arrival import MAPPED, Arrival, Folded
 from connector.warehouse.database import Database, timestamp
@@ -42,7 +44,7 @@ def fold_usage(database: Database, arrival: Arrival) -> Folded:
     if "event_id" in arrival.columns:
         known = _set_known_aside(database, source)
     new = database.count(f"INSERT INTO usage_events FROM {KEYED}")
-    newest = database.dicts(f"SELECT max(occurred_at) AS newest FROM {FRESH}")[0]["newest"]
+    newest = _newest(database, FRESH, "occurred_at", arrival)
     return Folded(
         new=new, unchanged=known, held=new - removed, newest_at=timestamp(newest) if newest is not None else None
     )
@@ -283,7 +285,7 @@ def _fold_by_id(database: Database, arrival: Arrival, *, table: str, key: str, r
     unchanged = database.count(f"DELETE FROM coming_keyed WHERE {key} IN (FROM unchanged_rows)")
     database.execute(f"DELETE FROM {table} AS t WHERE EXISTS (FROM coming_keyed AS k WHERE {same})")
     added = database.count(f"INSERT INTO {table} (user_key, {content}, system, origin_key) FROM coming_keyed")
-    newest = database.dicts("SELECT max(happened_at) AS newest FROM coming_rows")[0]["newest"]
+    newest = _newest(database, "coming_rows", "happened_at", arrival)
     changed = stored - unchanged
     return Folded(
         new=added - changed,
@@ -292,3 +294,10 @@ def _fold_by_id(database: Database, arrival: Arrival, *, table: str, key: str, r
         held=added - changed - removed,
         newest_at=timestamp(newest) if newest is not None else None,
     )
+
+
+def _newest(database: Database, relation: str, column: str, arrival: Arrival) -> datetime | None:
+    """The newest event that is not dated after its reading: one wrong date must not make a dead source look alive."""
+    happened = f"SELECT max({column}) AS newest FROM {relation} WHERE {column} <= {timestamp(arrival.pulled_at)}"
+    newest: datetime | None = database.dicts(happened)[0]["newest"]
+    return newest

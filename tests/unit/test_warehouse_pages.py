@@ -205,6 +205,7 @@ def test_the_day_is_the_civil_date_in_the_accounts_time_zone_and_moves_with_it(t
 
 
 def test_statistics_tell_what_a_stream_holds_and_its_newest_event(feed):
+    feed.pulled_at = MAY + timedelta(days=1)
     feed.page([use(), use(at=MAY - timedelta(days=9))], BARE)
     (stat,) = feed.warehouse.source_stats()
     assert (stat.source, stat.stream, stat.rows, stat.newest_at, stat.previous_rows) == (
@@ -215,6 +216,13 @@ def test_statistics_tell_what_a_stream_holds_and_its_newest_event(feed):
         None,
     )
     assert stat.pulled_at == feed.pulled_at
+
+
+def test_an_event_dated_after_its_reading_is_not_the_newest(feed):
+    feed.pulled_at = MAY + timedelta(days=1)
+    feed.page([use(), use(at=MAY + timedelta(days=900))], BARE)
+    (stat,) = feed.warehouse.source_stats()
+    assert (stat.rows, stat.newest_at) == (2, MAY)
 
 
 def test_what_was_stored_is_there_after_opening_again(tmp_path):
