@@ -37,6 +37,8 @@ segments:                                     # first match wins inside a group
   - name: off_rhythm                          # silent for much longer than usual for this very person
     where: "inactive_days > 3 * gap_p90_days and active_days_365 >= 5"
 
+guards: {stale_source: 3650d}                 # a repository may rest
+
 destinations:
   crm: {adapter: hubspot, lists: {segments: true}, properties: true}
 """
