@@ -71,8 +71,7 @@ def pull_sources(
                 )
             )
     _say_what_was_set_aside(workspace, reports)
-    _say_who_is_unknown(workspace, match_people(workspace))
-    ready_warehouse(workspace)
+    _say_who_is_unknown(workspace, ready_people(workspace))
     return reports
 
 
@@ -107,10 +106,15 @@ def _mirror_cursor(workspace: Workspace, source: str, stream: str) -> Callable[[
 
 def ready_warehouse(workspace: Workspace) -> Warehouse:
     """The warehouse with people matched and features up to date; cheap when nothing new came in."""
-    warehouse = workspace.warehouse
-    match_people(workspace)
-    warehouse.refresh(counts=counts_sql(workspace))
-    return warehouse
+    ready_people(workspace)
+    return workspace.warehouse
+
+
+def ready_people(workspace: Workspace) -> IdentityReport:
+    """Match people, then bring features up to date; says who is whom."""
+    report = match_people(workspace)
+    workspace.warehouse.refresh(counts=counts_sql(workspace))
+    return report
 
 
 def counts_sql(workspace: Workspace) -> str | None:
@@ -545,7 +549,7 @@ def apply_file(workspace: Workspace, plan: Plan, *, still_ours: StillOurs = unlo
             f"this plan is for the account {plan.account!r}, the playbook is for {workspace.playbook.account!r}",
             hint="name the playbook the plan was made with: --config",
         )
-    with _recorded(workspace, "apply") as run:
+    with _Recorded(workspace, "apply") as run:
         run.report = _apply(workspace, plan, run.run_id, still_ours=still_ours)
     return Applied(run.report)
 
@@ -553,7 +557,7 @@ def apply_file(workspace: Workspace, plan: Plan, *, still_ours: StillOurs = unlo
 def run(workspace: Workspace, *, still_ours: StillOurs = unlocked) -> Applied:
     """Pull, evaluate, plan, guard, apply, publish: what a scheduler calls."""
     only_destination(workspace)
-    with _recorded(workspace, "run") as recorded:
+    with _Recorded(workspace, "run") as recorded:
         pulled = pull_sources(workspace, still_ours=still_ours)
         still_ours()
         planned = make_plan(workspace)
@@ -594,7 +598,7 @@ def undo(workspace: Workspace, run_id: str, *, still_ours: StillOurs = unlocked)
     name = only_destination(workspace)
     if workspace.journal.runs.get(run_id) is None:
         raise SettingError(f"no run {run_id!r} is known here", hint="`winback status` lists the runs")
-    with _recorded(workspace, "undo") as recorded:
+    with _Recorded(workspace, "undo") as recorded:
         context = _context(workspace, name, recorded.run_id, still_ours=still_ours, fresh=None)
         recorded.report = undo_run(run_id, context, folder=workspace.folder("undo"), destination_name=name)
     return Applied(recorded.report)
@@ -733,7 +737,3 @@ class _Recorded:
         stopped = isinstance(error, GuardTripped | Locked)
         message = redact(str(error)) if isinstance(error, WinbackError) else type(error).__name__
         return ("stopped" if stopped else "failed"), {"error": message}
-
-
-def _recorded(workspace: Workspace, kind: str) -> _Recorded:
-    return _Recorded(workspace, kind)
