@@ -9,7 +9,7 @@ from typing import Any
 from connector.location import Location
 from connector.model import Segment
 from connector.rules.clauses import Clause, tell_clauses
-from connector.rules.columns import COLUMNS, USAGE_COLUMNS
+from connector.rules.columns import COLUMNS, USAGE_COLUMNS, Column
 from connector.rules.evaluation import evaluate
 from connector.rules.expressions import Expression, inputs
 from connector.rules.parsing import ConditionError, parse_expression
@@ -62,15 +62,22 @@ class CheckedSegment:
     condition: Condition
 
 
-def parse(text: str, *, where: Location | None = None, timezone: str = "UTC") -> Condition:
-    """The checked condition of a segment; SegmentError names the place, the near name and what is allowed.
+def parse(
+    text: str,
+    *,
+    where: Location | None = None,
+    timezone: str = "UTC",
+    columns: Mapping[str, Column] = COLUMNS,
+) -> Condition:
+    """The checked condition of a segment or step; SegmentError names the place, the near name and what is allowed.
 
     Args:
         text: As written in the playbook.
         where: Where it stands.
         timezone: The account's, for dates without an offset and for `days_since`.
+        columns: What it may use besides attributes; those of a segment unless said otherwise.
     """
-    tree = parse_expression(text, where=where, columns=COLUMNS, attributes=True, timezone=timezone)
+    tree = parse_expression(text, where=where, columns=columns, attributes=True, timezone=timezone)
     return _condition(text, tree, where)
 
 

@@ -16,7 +16,7 @@ from connector.location import Location
 from connector.model import Finding, Segment, Severity
 from connector.rules.boxes import Box, Cell, Truth, both, boxes, sample_row
 from connector.rules.columns import Kind
-from connector.rules.conditions import CheckedSegment, check_segment
+from connector.rules.conditions import CheckedSegment, Condition, check_segment
 from connector.rules.domains import Range, Ranges
 from connector.rules.expressions import ColumnRef, Comparison, Constant, Expression, OneOfList, inputs, walk
 
@@ -34,6 +34,16 @@ class Defect(StrEnum):
     UNREACHABLE = "unreachable"
     OVERLAPPING = "overlapping"
     GAP = "gap"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one condition, looked at alone."""
+
+    kind: Defect
+    message: str
+    fix: str
+    severity: Severity = Severity.WARNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +99,23 @@ def _groups(segments: Sequence[CheckedSegment]) -> list[list[CheckedSegment]]:
 
 
 def _alone(segment: CheckedSegment) -> Iterator[Issue]:
-    tree = segment.condition.tree
+    for fault in faults(segment.condition):
+        yield Issue(fault.kind, segment, fault.message, fault.fix, severity=fault.severity)
+
+
+def faults(condition: Condition) -> Iterator[Fault]:
+    """What is wrong with a condition by itself, whoever it is for."""
+    tree = condition.tree
     null = any(map(_compares_null, walk(tree)))
     advice = "`= null` is never true: write `is null` or `is not null`"
     if not boxes(tree, Truth.TRUE):
-        fix = advice if null else "compare the clauses: no contact can meet all of them"
-        yield Issue(Defect.CONTRADICTORY, segment, "this can never hold", fix, severity=Severity.ERROR)
+        fix = "compare the clauses: no contact can meet all of them" if inputs(tree) else "write a condition"
+        fix = advice if null else fix
+        yield Fault(Defect.CONTRADICTORY, "this can never hold", fix, Severity.ERROR)
     elif null:
-        yield Issue(Defect.NULL_COMPARED, segment, "a comparison with null never holds", advice)
+        yield Fault(Defect.NULL_COMPARED, "a comparison with null never holds", advice)
     elif inputs(tree) and not boxes(tree, Truth.NOT_TRUE):
-        fix = "write `true` if everybody is meant"
-        yield Issue(Defect.ALWAYS, segment, "this holds for everybody", fix)
+        yield Fault(Defect.ALWAYS, "this holds for everybody", "write `true` if everybody is meant")
 
 
 def _compares_null(node: Expression) -> bool:

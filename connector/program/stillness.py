@@ -1,0 +1,76 @@
+"""The quick way past everybody in a program of whom there is nothing new: most people, on most days.
+
+It only says yes where the verdict would be "stays, and takes no step"; whoever it says no to is judged in full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from connector.program import cadence
+from connector.program.model import HOLDOUT, Episode, Person
+from connector.program.signals import SILENCE, Quiet, flags_of, signals_of
+from connector.program.verdicts import Judge
+from connector.program.world import Row
+
+MARGIN = timedelta(days=2)
+"""More than any two clocks of the world can differ: a step this far off is not due anywhere."""
+
+
+@dataclass(slots=True)
+class Stillness:
+    """Tells who has nothing new, for one run."""
+
+    judge: Judge
+    _bars: dict[str, list[timedelta]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bars = {
+            name: [timedelta(days=day) - MARGIN for day in quiet.earliest] for name, quiet in self.judge.quiet.items()
+        }
+
+    def nothing_new(self, person: Person) -> bool:
+        """Whether the newest episode stays as it is, surely."""
+        episode = person.episodes[0]
+        quiet = self.judge.quiet.get(episode.program)
+        return (
+            quiet is not None
+            and quiet.stays
+            and episode.exited_at is None
+            and person.eligibility.reason is None
+            and not quiet.enrolling.isdisjoint(person.segments)
+            and self._silent(person.row)
+            and not (quiet.unless and any(condition.holds(person.row) for condition in quiet.unless))
+            and self._rests(episode, person.row, quiet)
+            and (len(person.episodes) == 1 or not any(other.open for other in person.episodes[1:]))
+        )
+
+    def _silent(self, row: Row) -> bool:
+        """Nothing happened since entry, as far as the row tells; one that lacks a column does not tell."""
+        try:
+            silent = signals_of(row) == SILENCE and not any(flags_of(row))
+        except KeyError:
+            return False
+        return silent and not (self.judge.world.ordered and row["contact_id"] in self.judge.world.ordered)
+
+    def _rests(self, episode: Episode, row: Row, quiet: Quiet) -> bool:
+        """Neither the next step nor the end is due."""
+        if episode.arm == HOLDOUT:
+            return self._not_over(episode, row)
+        if episode.step_state == cadence.DECIDED:
+            return False
+        newest = -1 if episode.step is None else self.judge.programs[episode.program].number(episode.step)
+        if newest is None:
+            return False
+        number = newest + 1
+        if number >= len(quiet.earliest):
+            return self._not_over(episode, row)
+        if self.judge.world.now - episode.entered_at < self._bars[episode.program][number]:
+            return True
+        zone, today = self.judge.here(row.get("timezone"))
+        return (today - episode.entered_at.astimezone(zone).date()).days < quiet.earliest[number]
+
+    def _not_over(self, episode: Episode, row: Row) -> bool:
+        zone, today = self.judge.here(row.get("timezone"))
+        return today < cadence.ends_on(self.judge.programs[episode.program], episode, zone)
