@@ -23,10 +23,43 @@ class BatchKind(StrEnum):
     SET_PROPERTIES = "set_properties"
     REMOVE_LIST = "remove_list"
     REMOVE_PROPERTY = "remove_property"
+    ENROLL = "enroll"
+    """Into a workflow, one record at a time; the target is `workflow_list(…)`."""
+    UNENROLL = "unenroll"
+    OPT_OUT = "opt_out"
+    """The target is `OPT_OUT_LIST`."""
 
 
-ROW_KINDS = frozenset({BatchKind.REMOVE_MEMBERS, BatchKind.ADD_MEMBERS, BatchKind.SET_PROPERTIES})
+ROW_KINDS = frozenset(
+    {
+        BatchKind.REMOVE_MEMBERS,
+        BatchKind.ADD_MEMBERS,
+        BatchKind.SET_PROPERTIES,
+        BatchKind.ENROLL,
+        BatchKind.UNENROLL,
+        BatchKind.OPT_OUT,
+    }
+)
 """Kinds whose rows are records; the others are about their target alone."""
+
+
+OPT_OUT_LIST = "opt-out"
+"""The name under which a destination's held members are those whose opt-out we wrote there."""
+
+_WORKFLOW = "workflow:"
+
+
+def workflow_list(workflow: str) -> str:
+    """The name under which a destination's held members are those we enrolled in this workflow."""
+    return f"{_WORKFLOW}{workflow}"
+
+
+def check_target(kind: BatchKind, target: str) -> None:
+    """Refuse a target under which what the batch does could not be remembered."""
+    if kind in {BatchKind.ENROLL, BatchKind.UNENROLL} and target in {"", _WORKFLOW, target.removeprefix(_WORKFLOW)}:
+        raise ValueError(f"{kind} {target}: the target must be '{_WORKFLOW}<id>'")
+    if kind is BatchKind.OPT_OUT and target != OPT_OUT_LIST:
+        raise ValueError(f"{kind} {target}: the target must be '{OPT_OUT_LIST}'")
 
 
 class BatchState(StrEnum):
@@ -62,7 +95,7 @@ _OUTCOMES = {letter: outcome for outcome, letter in LETTERS.items()}
 class Batch:
     """One call's worth of writes.
 
-    target: The list's or property's name; "" for `set_properties`.
+    target: The list's or property's name, `workflow:<id>` or `opt-out`; "" for `set_properties`.
     rows: Record ids, as sent.
     outcomes: What became of each row that is decided. A row that reading back showed not to have been written has
         none, though the batch is confirmed: the next plan sees it again.

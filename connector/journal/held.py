@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from connector.journal.confirming import Confirming
 from connector.journal.engine import Database, leave_taken
 from connector.journal.tables import (
     canonical,
@@ -208,7 +209,7 @@ class Held:
         return f"{row.number}-{row.digest[:16]}" if row is not None and row.number else "0"
 
     def replace_members(self, destination: str, name: str, ids: Collection[str]) -> None:
-        """The list was read back: it holds exactly these records."""
+        """The list was read back: it holds exactly these records; steps that waited for it are written."""
         wanted = set(ids)
         there = (held_members.c.destination == destination, held_members.c.list_name == name)
         with self._database.write() as connection:
@@ -216,6 +217,7 @@ class Held:
             held = set(connection.execute(sa.select(held_members.c.row_id).where(*there)).scalars())
             writer.remove_members(name, sorted(held - wanted))
             writer.add_members(name, sorted(wanted - held))
+            Confirming(self._database, connection, destination).read_back(name, wanted, self._database.clock.now())
             writer.seal()
 
     def replace_properties(

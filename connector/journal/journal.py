@@ -10,11 +10,17 @@ from typing import Self
 from connector.contracts import Clock, Limits, Reporter
 from connector.journal.audit import Audit
 from connector.journal.budget import SharedBudget
+from connector.journal.consent import ConsentLedger
+from connector.journal.coupons import Coupons
 from connector.journal.cursors import Cursors
 from connector.journal.decisions import Decisions
 from connector.journal.engine import Database
+from connector.journal.episodes import Episodes
+from connector.journal.feedback import FeedbackBook
 from connector.journal.held import Held
+from connector.journal.keys import Keys
 from connector.journal.ledger import Ledger
+from connector.journal.links import Links
 from connector.journal.locks import Holder, Lock, Locks
 from connector.journal.migrate import migrate
 from connector.journal.plans import Plans
@@ -36,6 +42,12 @@ class Journal:
         self.plans = Plans(database)
         self.decisions = Decisions(database)
         self.audit = Audit(database)
+        self.episodes = Episodes(database)
+        self.consent = ConsentLedger(database)
+        self.coupons = Coupons(database)
+        self.feedback = FeedbackBook(database)
+        self.keys = Keys(database)
+        self.links = Links(database)
 
     @classmethod
     def open(cls, url: str, *, clock: Clock, real_clock: Clock | None = None) -> Self:

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.errors import StateError
-from connector.journal.batch import ROW_KINDS, UNDECIDED, UNRESOLVED, Batch, BatchKind, BatchState
+from connector.journal.batch import ROW_KINDS, UNDECIDED, UNRESOLVED, Batch, BatchKind, BatchState, check_target
 from connector.journal.engine import Database
 from connector.journal.rejections import Rejections
 from connector.journal.settling import HOLD, THIS_BATCH, Settling
@@ -56,6 +56,7 @@ class Ledger:
         """
         if len(set(rows)) != len(rows):
             raise ValueError(f"{kind} {target}: a batch names a record twice")
+        check_target(BatchKind(kind), target)
         values = {
             "run_id": run_id,
             "plan_id": plan_id,

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.journal.batch import LETTERS, NOT_DONE, OPEN, ROW_KINDS, BatchKind, BatchState
+from connector.journal.confirming import Confirming
 from connector.journal.engine import Database
 from connector.journal.held import HeldWriter
 from connector.journal.rejections import Place, Rejections
@@ -17,7 +18,7 @@ from connector.journal.tables import batches
 from connector.model import Outcome, Receipt
 
 _AS_WANTED = frozenset({Outcome.WRITTEN, Outcome.UNCHANGED})
-_REMOVALS = frozenset({BatchKind.REMOVE_MEMBERS, BatchKind.REMOVE_LIST, BatchKind.REMOVE_PROPERTY})
+_REMOVALS = frozenset({BatchKind.REMOVE_MEMBERS, BatchKind.UNENROLL, BatchKind.REMOVE_LIST, BatchKind.REMOVE_PROPERTY})
 """What is gone is as wanted here: a record that no longer exists is off the list."""
 
 THIS_BATCH = batches.c.batch_id == sa.bindparam("this")
@@ -75,6 +76,7 @@ class Settling:
         writer = HeldWriter(self._database, self._connection, self._place.destination)
         if self.about_rows:
             self._hold_rows(writer, news)
+            self._confirm_steps(news, at)
             self._rejections.note(self._connection, self._place, news.refused, at)
             self._rejections.clear(self._connection, self._place, news.fine)
         elif news.fine:
@@ -127,15 +129,27 @@ class Settling:
     def _hold_rows(self, writer: HeldWriter, news: _News) -> None:
         """Records that are as wanted, and records that no longer exist, change what the destination holds."""
         match self.kind:
-            case BatchKind.ADD_MEMBERS:
+            case BatchKind.ADD_MEMBERS | BatchKind.ENROLL | BatchKind.OPT_OUT:
                 writer.add_members(self.target, news.fine)
                 writer.remove_members(self.target, news.missing)
-            case BatchKind.REMOVE_MEMBERS:
+            case BatchKind.REMOVE_MEMBERS | BatchKind.UNENROLL:
                 writer.remove_members(self.target, news.fine)
             case _:
                 values = self._payload["values"]
                 writer.merge_properties({row: values[row] for row in news.fine})
                 writer.replace_properties({row: {} for row in news.missing})
+
+    def _confirm_steps(self, news: _News, at: datetime) -> None:
+        """Steps of the program that waited for these records to be written are written."""
+        confirming = Confirming(self._database, self._connection, self._place.destination)
+        match self.kind:
+            case BatchKind.ADD_MEMBERS | BatchKind.ENROLL:
+                confirming.on_list(self.target, news.fine, at)
+            case BatchKind.SET_PROPERTIES:
+                values = self._payload["values"]
+                confirming.with_properties(self._batch_id, {row: values[row] for row in news.fine}, at)
+            case _:
+                pass
 
     def _hold_target(self, writer: HeldWriter) -> None:
         """A list or property that was made, found or removed changes what the destination holds."""

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration; a journal with any other version is brought here, or refused when it is newer."""
 
 
@@ -68,13 +68,13 @@ metadata = sa.MetaData(
     },
 )
 
-_SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """SQLite numbers rows by itself only when the key is exactly INTEGER."""
 
 runs = sa.Table(
     "runs",
     metadata,
-    sa.Column("number", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("number", SERIAL, primary_key=True, autoincrement=True),
     sa.Column("run_id", sa.Text, nullable=False, unique=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
@@ -121,7 +121,7 @@ budgets = sa.Table(
 batches = sa.Table(
     "batches",
     metadata,
-    sa.Column("batch_id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("batch_id", SERIAL, primary_key=True, autoincrement=True),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("plan_id", sa.Text, nullable=False),
     sa.Column("destination", sa.Text, nullable=False),
@@ -211,7 +211,7 @@ plans = sa.Table(
 publications = sa.Table(
     "publications",
     metadata,
-    sa.Column("number", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("number", SERIAL, primary_key=True, autoincrement=True),
     sa.Column("as_of", sa.Date, nullable=False),
     sa.Column("started_at", UtcTime, nullable=False),
     sa.Column("finished_at", UtcTime),

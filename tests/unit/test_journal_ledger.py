@@ -176,8 +176,8 @@ def test_a_batch_names_each_record_once(journal):
 
 
 def test_an_unknown_kind_is_refused(journal):
-    with pytest.raises(ValueError, match="enroll"):
-        intend(journal, kind="enroll")
+    with pytest.raises(ValueError, match="enrol"):
+        intend(journal, kind="enrol")
 
 
 # --- what it proves about the destination -------------------------------------------------------------------------

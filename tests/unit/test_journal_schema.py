@@ -15,6 +15,7 @@ from connector.journal.migrate import MIGRATIONS
 from connector.journal.tables import SCHEMA_VERSION, metadata
 from tests.fakes.clocks import START
 from tests.fakes.databases import on_both  # noqa: F401 - the fixture `journal_url`
+from tests.fakes.episodes import enter, episode_of, step_of, take
 from tests.fakes.journals import finish, finish_all, kill, spawn
 
 OPEN_AND_WRITE = """
@@ -43,6 +44,64 @@ def die(connection, cursor, statement, *rest):
 
 Journal.open(sys.argv[1], clock=SystemClock())
 """
+
+
+DIE_BETWEEN_VERSIONS = """
+import os, signal, sys
+import sqlalchemy as sa
+from sqlalchemy import event
+from connector.clock import SystemClock
+from connector.journal import Journal
+
+left = int(sys.argv[2])
+
+@event.listens_for(sa.Engine, "before_cursor_execute")
+def die(connection, cursor, statement, *rest):
+    global left
+    left -= statement.lstrip().startswith(("CREATE", "UPDATE alembic_version"))
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.open(sys.argv[1], clock=SystemClock())
+print("migrated")
+"""
+
+
+def open_as_first_released(url: str) -> Database:
+    """A journal at its first version, with something in it."""
+    from alembic import command
+    from alembic.config import Config
+
+    database = Database(url, clock=SystemClock())
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(sa.text("INSERT INTO held_members VALUES ('crm', 'winback · dormant_30', '1')"))
+    journal = Journal(database)
+    journal.cursors.save("crm", "contacts", {"after": "42"}, START)
+    journal.held.replace_properties("crm", {"1": {"winback_segment": "cold"}})
+    journal.ledger.intend(
+        "run-1", "plan-1", destination="crm", step=1, number=1, kind="add_members", target="winback · cold", rows=["1"]
+    )
+    journal.audit.append("apply", {"run": "run-1"})
+    return database
+
+
+def check_kept(journal: Journal) -> None:
+    """What `open_as_first_released` put in is there, and the new tables work."""
+    assert journal.held.members("crm") == {"winback · dormant_30": {"1"}}
+    assert journal.cursors.load("crm", "contacts") == {"after": "42"}
+    assert journal.held.properties("crm") == {"1": {"winback_segment": "cold"}}
+    (batch,) = journal.ledger.unresolved()
+    assert journal.audit.verify() is None
+    begun = episode_of()
+    enter(journal, begun)
+    take(journal, step_of(begun, target="winback · cold"))
+    journal.ledger.confirm(batch.batch_id, START)
+    assert journal.episodes.get(begun.episode_id).step_state == "written"
 
 
 def tables_of(url: str) -> set[str]:
@@ -100,6 +159,52 @@ def test_a_migration_killed_half_way_leaves_nothing_and_the_next_open_completes_
     assert tables_of(journal_url) & set(metadata.tables) == set()
     with Journal.open(journal_url, clock=SystemClock()) as journal:
         assert journal.runs.recent() == ()
+
+
+def test_a_journal_as_first_released_comes_to_the_present_with_all_that_is_in_it(journal_url):
+    open_as_first_released(journal_url).close()
+    assert tables_of(journal_url) < {*metadata.tables, "alembic_version"}
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        check_kept(journal)
+    assert tables_of(journal_url) == {*metadata.tables, "alembic_version"}
+
+
+def test_both_ways_to_the_present_make_the_same_database(tmp_path):
+    for name, first in (("new", False), ("old", True)):
+        url = f"sqlite:///{tmp_path / name}"
+        if first:
+            open_as_first_released(url).close()
+        Journal.open(url, clock=SystemClock()).close()
+    schemas = []
+    for name in ("new", "old"):
+        database = Database(f"sqlite:///{tmp_path / name}", clock=SystemClock())
+        with database.read() as connection:
+            schemas.append(connection.execute(sa.text("SELECT type, name, sql FROM sqlite_master ORDER BY 2")).all())
+        database.close()
+    assert schemas[0] == schemas[1]
+
+
+@pytest.mark.parametrize("at", [1, 2, 9, 16, 23, 24, 25, 26])
+def test_an_old_journal_whose_migration_was_killed_is_as_before_and_the_next_open_completes_it(journal_url, at):
+    database = open_as_first_released(journal_url)
+    before = tables_of(journal_url)
+    process = spawn(DIE_BETWEEN_VERSIONS, journal_url, str(at))
+    process.communicate(timeout=60)
+    assert process.returncode == -9
+    assert tables_of(journal_url) == before
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == "0001"
+    database.close()
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        check_kept(journal)
+
+
+def test_many_processes_may_open_an_old_journal_at_once(journal_url):
+    open_as_first_released(journal_url).close()
+    runs = {said.strip() for said in finish_all([spawn(OPEN_AND_WRITE, journal_url) for _ in range(4)])}
+    assert len(runs) == 4
+    with Journal.open(journal_url, clock=SystemClock()) as journal:
+        check_kept(journal)
 
 
 def test_many_processes_may_open_a_new_journal_at_once(journal_url):

@@ -1,0 +1,369 @@
+"""Episodes: every dormant spell somebody was entered for, how far it has come, and how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field, fields
+from datetime import date, datetime
+from operator import attrgetter
+from typing import Any
+
+import sqlalchemy as sa
+
+from connector.journal.engine import Database, leave_taken
+from connector.journal.loading import day, each_once, in_chunks, made, moment, parsed, raw, whole_groups
+from connector.journal.merging import merge
+from connector.journal.program_tables import episode_steps, episodes, program_splits, versions
+from connector.journal.stepping import take
+from connector.journal.taking_back import Undone, take_back
+from connector.program.model import HOLDOUT, TREATED, Entry, Episode, Exit, Move, Split
+
+_CHUNK = 5_000
+"""Rows per statement."""
+
+_PAGE = 10_000
+"""Episodes read at a time."""
+
+_FIELDS = tuple(field.name for field in fields(Episode))
+_RAW = tuple(raw(episodes.c["properties" if name == "values" else name]) for name in _FIELDS)
+"""The columns of an episode, in the order of its fields."""
+
+_MOMENTS = ("entered_at", "step_at", "send_at", "written_at", "exited_at", "outcome_until")
+
+_VERSION = "episodes"
+_ONE = sa.bindparam("one", type_=sa.Text)
+_NEWEST_FIRST = (episodes.c.contact_id, episodes.c.entered_at.desc(), episodes.c.episode_id)
+
+
+@dataclass(frozen=True, slots=True)
+class StepTaken:
+    """One line of an episode's log: a step that was decided (and since written or undone), or skipped."""
+
+    episode_id: str
+    contact_id: str
+    step: str
+    state: str
+    due_on: date
+    at: datetime
+    run_id: str
+    send_at: datetime | None = None
+    variant: str | None = None
+    branch: str | None = None
+    offer: str | None = None
+    code: str | None = None
+    cost: float = 0.0
+    values: Mapping[str, str | None] = field(default_factory=dict)
+    destination: str | None = None
+    target: str | None = None
+    row_id: str | None = None
+    written_at: datetime | None = None
+    undone_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramCounts:
+    """How a program stands.
+
+    by_arm: Open episodes by arm.
+    by_step: Those that are treated by their newest step; "" before the first.
+    by_state: The same by what became of that step: `decided` has not reached the CRM yet.
+    exits: Ended episodes by reason.
+    """
+
+    by_arm: Counter[str] = field(default_factory=Counter)
+    by_step: Counter[str] = field(default_factory=Counter)
+    by_state: Counter[str] = field(default_factory=Counter)
+    exits: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Change:
+    """A transaction, and how many rows it has changed."""
+
+    connection: sa.Connection
+    rows: int = 0
+
+
+class Episodes:
+    """The episodes of this install, all programs together. One process changes them: whoever holds the run's lock."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- reading ---
+
+    def everybody(self) -> Iterator[Episode]:
+        """Every episode, by contact (in the order of the ids' bytes), each contact's newest first.
+
+        Read some thousands at a time, so that memory is flat and no transaction stays open between them; all episodes
+        of one contact are of one moment.
+        """
+        query = sa.select(*_RAW).order_by(*_NEWEST_FIRST)
+
+        def fetch(after: str, size: int) -> Sequence[sa.Row[Any]]:
+            with self._database.read() as connection:
+                return connection.execute(query.where(episodes.c.contact_id > after).limit(size)).all()
+
+        for rows in whole_groups(fetch, key=_FIELDS.index("contact_id"), size=_PAGE):
+            yield from self._loaded(rows)
+
+    def of(self, contact_id: str) -> list[Episode]:
+        """This contact's episodes, newest first."""
+        return self._select(episodes.c.contact_id == contact_id)
+
+    def get(self, episode_id: str) -> Episode | None:
+        """The episode with this id, None if there is none."""
+        found = self._select(episodes.c.episode_id == episode_id)
+        return found[0] if found else None
+
+    def steps(self, episode_id: str) -> list[StepTaken]:
+        """What was taken and skipped in this episode, in order."""
+        query = sa.select(episode_steps).where(episode_steps.c.episode_id == episode_id)
+        with self._database.read() as connection:
+            return [_step(row) for row in connection.execute(query.order_by(episode_steps.c.number))]
+
+    def touches(self, since: datetime) -> dict[str, list[datetime]]:
+        """When each contact is or was touched, newest first, from this moment on (and in the future).
+
+        A step that was undone still counts when it had been written and its moment had come: the mail may be out.
+        """
+        step = episode_steps.c
+        gone_out = sa.and_(step.state == "undone", step.written_at.is_not(None), step.send_at <= step.undone_at)
+        counts = sa.or_(step.state.in_(("decided", "written")), gone_out)
+        query = sa.select(step.contact_id, raw(step.send_at)).where(step.send_at >= since, step.arm != HOLDOUT, counts)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(step.send_at.desc())).all()
+        found: dict[str, list[datetime]] = {}
+        for (contact_id, _), at in zip(rows, each_once([row[1] for row in rows], moment), strict=True):
+            found.setdefault(contact_id, []).append(at)
+        return found
+
+    def sent(self, since: datetime) -> Iterator[tuple[str, str, datetime]]:
+        """(contact_id, program, when) of every touch that reached the CRM from this moment on."""
+        step = episode_steps.c
+        query = sa.select(step.contact_id, episodes.c.program, raw(step.send_at)).join(
+            episodes, episodes.c.episode_id == step.episode_id
+        )
+        reached = (step.send_at >= since, step.arm != HOLDOUT, step.written_at.is_not(None))
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(*reached)).all()
+        for (contact_id, program, _), at in zip(rows, each_once([row[2] for row in rows], moment), strict=True):
+            yield contact_id, program, at
+
+    def touches_decided(self, start: datetime, end: datetime) -> int:
+        """Touches decided from `start` until before `end`."""
+        step = episode_steps.c
+        chosen = (step.at >= start, step.at < end, step.state.in_(("decided", "written")), step.arm != HOLDOUT)
+        return self._count(sa.select(sa.func.count()).select_from(episode_steps).where(*chosen))
+
+    def entered(self, start: datetime, end: datetime) -> int:
+        """Treated contacts entered from `start` until before `end`."""
+        chosen = (episodes.c.entered_at >= start, episodes.c.entered_at < end, episodes.c.arm != HOLDOUT)
+        return self._count(sa.select(sa.func.count()).select_from(episodes).where(*chosen))
+
+    def counts(self) -> dict[str, ProgramCounts]:
+        """How each program stands, by name."""
+        episode = episodes.c
+        is_open = episode.exited_at.is_(None)
+        keys = (episode.program, episode.arm, episode.step, episode.step_state, episode.exit_reason)
+        query = sa.select(*keys, is_open.label("open"), sa.func.count().label("number")).group_by(*keys, is_open)
+        found: dict[str, ProgramCounts] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query.order_by(*keys)):
+                counts = found.setdefault(row.program, ProgramCounts())
+                if not row.open:
+                    counts.exits[row.exit_reason] += row.number
+                    continue
+                counts.by_arm[row.arm] += row.number
+                if row.arm == TREATED:
+                    counts.by_step[row.step or ""] += row.number
+                    counts.by_state[row.step_state or ""] += row.number
+        return found
+
+    def version(self) -> str:
+        """A text that changes whenever a decision about anybody does: what a plan was made from."""
+        query = sa.select(versions.c.number).where(versions.c.name == _VERSION)
+        with self._database.read() as connection:
+            return str(connection.execute(query).scalar() or 0)
+
+    def splits(self) -> dict[str, Split]:
+        """How each program is split, by name."""
+        with self._database.read() as connection:
+            return {
+                row.program: Split(share=row.share, unit=row.unit, salt=row.salt, eligible=row.eligible)
+                for row in connection.execute(sa.select(program_splits).order_by(program_splits.c.program))
+            }
+
+    # --- changing ---
+
+    def enter(self, entries: Sequence[Entry], *, run_id: str) -> int:
+        """Open these episodes and return how many are new; one that exists, open or ended, stays as it is."""
+        insert = leave_taken(self._database.insert(episodes))
+        with self._changing() as change:
+            for chunk in in_chunks(entries, _CHUNK):
+                rows = [_opened(entry.episode, run_id) for entry in chunk]
+                change.rows += change.connection.execute(insert, rows).rowcount
+        return change.rows
+
+    def move(self, moves: Sequence[Move], *, run_id: str) -> tuple[str, ...]:
+        """Log these steps, issue their codes, and make each the newest of its episode; safe to repeat.
+
+        A step that is logged already stays as it is. A step of an episode that has ended is not taken: those episodes
+        are returned, and nothing may be written for them.
+
+        Raises:
+            StateError: An episode does not exist, or a code has been given to somebody else.
+        """
+        ended: set[str] = set()
+        with self._changing() as change:
+            for chunk in in_chunks(moves, _CHUNK):
+                gone, fresh = take(self._database, change.connection, chunk, run_id)
+                ended |= gone
+                change.rows += fresh
+        return tuple(sorted(ended))
+
+    def exit(self, exits: Sequence[Exit], *, run_id: str) -> int:
+        """Close these episodes and return how many were open; the first reason stays."""
+        answered = sa.bindparam("was_answered", type_=sa.Boolean)
+        update = sa.update(episodes).where(episodes.c.episode_id == _ONE, episodes.c.exited_at.is_(None))
+        update = update.values(answered=sa.or_(episodes.c.answered, answered), exit_run_id=run_id)
+        rows = [
+            {"one": e.episode_id, "was_answered": e.answered, "exited_at": e.at, "exit_reason": e.reason}
+            # In the order in which a move holds them: two processes must not wait for each other.
+            for e in sorted(exits, key=attrgetter("episode_id"))
+        ]
+        return self._change(update.execution_options(preserve_rowcount=True), rows)
+
+    def mark_answered(self, episode_ids: Collection[str]) -> int:
+        """Note that these people clicked, replied, visited, bought or came back; how many had not been noted yet."""
+        with self._changing() as change:
+            for chunk in in_chunks(sorted(episode_ids), _CHUNK):
+                unheard = (episodes.c.episode_id.in_(self._database.ids(chunk)), episodes.c.answered.is_(False))
+                update = sa.update(episodes).where(*unheard).values(answered=True)
+                change.rows += change.connection.execute(update).rowcount
+        return change.rows
+
+    def retarget(self, targets: Mapping[str, tuple[str, str]], *, destination: str | None = None) -> int:
+        """Say anew what confirms the step an episode waits for, by episode id: (target, record).
+
+        For a contact merged in the CRM, whose record is another now, or a list that was renamed. Episodes that wait
+        for nothing stay as they are; returns how many waited.
+        """
+        waiting = sa.update(episodes).where(episodes.c.episode_id == _ONE, episodes.c.step_state == "decided")
+        logged = sa.update(episode_steps).where(episode_steps.c.episode_id == _ONE, episode_steps.c.state == "decided")
+        rows = [
+            {"one": episode_id, "target": target, "row_id": row_id, "destination": destination}
+            for episode_id, (target, row_id) in sorted(targets.items())
+        ]
+        self._change(logged, rows)
+        return self._change(waiting.execution_options(preserve_rowcount=True), rows)
+
+    def rekey(self, moved: Mapping[str, str]) -> int:
+        """Let episodes, codes and answers follow people who were merged, by old id; returns how many episodes did.
+
+        Ids of episodes stay. Of two open episodes of one program the merged person's is closed as `merged`.
+        """
+        with self._changing() as change:
+            change.rows = merge(self._database, change.connection, moved)
+        return change.rows
+
+    def undo(self, run_id: str, at: datetime) -> Undone:
+        """Take back what this run entered, decided and ended, as far as nothing that reached the CRM is forgotten.
+
+        Episodes it entered are deleted when none of their steps was written, else closed as `undone`. Its steps of
+        other episodes become `undone`. Episodes it ended are open again, unless the contact has another open one.
+        """
+        with self._changing() as change:
+            undone = take_back(self._database, change.connection, run_id, at)
+            change.rows = sum(astuple(undone))
+        return undone
+
+    def fix_splits(self, splits: Mapping[str, Split]) -> None:
+        """Fix how programs are split; one that is fixed already never changes."""
+        rows = [
+            {
+                "program": program,
+                "share": split.share,
+                "unit": split.unit,
+                "salt": split.salt,
+                "eligible": split.eligible,
+                "fixed_at": self._database.clock.now(),
+            }
+            for program, split in splits.items()
+        ]
+        if rows:
+            with self._database.write() as connection:
+                connection.execute(leave_taken(self._database.insert(program_splits)), rows)
+
+    # --- how ---
+
+    def _select(self, chosen: sa.ColumnElement[bool]) -> list[Episode]:
+        query = sa.select(*_RAW).where(chosen).order_by(*_NEWEST_FIRST)
+        with self._database.read() as connection:
+            return self._loaded(connection.execute(query).all())
+
+    def _loaded(self, rows: Sequence[sa.Row[Any]]) -> list[Episode]:
+        """Rows of the driver's values, in the order of the fields, as episodes; turned column by column."""
+        if not rows:
+            return []
+        columns: dict[str, Iterable[Any]] = dict(zip(_FIELDS, zip(*rows, strict=True), strict=True))
+        for name in _MOMENTS:
+            columns[name] = each_once(columns[name], moment)
+        columns["spell_started_on"] = each_once(columns["spell_started_on"], day)
+        columns["answered"] = map(bool, columns["answered"])
+        columns["values"] = parsed(columns["values"])
+        columns["consent"] = each_once(columns["consent"], json.loads)
+        return made(Episode, columns)
+
+    def _count(self, query: sa.Select[int]) -> int:
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def _change(self, update: sa.Update, rows: Iterable[Mapping[str, Any]]) -> int:
+        with self._changing() as change:
+            for chunk in in_chunks(rows, _CHUNK):
+                change.rows += change.connection.execute(update, chunk).rowcount
+        return change.rows
+
+    @contextmanager
+    def _changing(self) -> Iterator[_Change]:
+        """A transaction that moves the version on if it changed any rows."""
+        with self._database.write() as connection:
+            change = _Change(connection)
+            yield change
+            if change.rows:
+                first = self._database.insert(versions).values(name=_VERSION, number=1)
+                next_one = {"number": versions.c.number + 1}
+                connection.execute(first.on_conflict_do_update(index_elements=["name"], set_=next_one))
+
+
+def _opened(episode: Episode, run_id: str) -> dict[str, Any]:
+    """The row of an episode that begins: what is known at entry, and nothing of any step."""
+    return {
+        "episode_id": episode.episode_id,
+        "contact_id": episode.contact_id,
+        "program": episode.program,
+        "spell_started_on": episode.spell_started_on,
+        "entered_at": episode.entered_at,
+        "entered_as": episode.entered_as,
+        "arm": episode.arm,
+        "unit": episode.unit,
+        "stratum": episode.stratum,
+        "share": episode.share,
+        "properties": {},
+        "touches": 0,
+        "answered": False,
+        "outcome_until": episode.outcome_until,
+        "account_id": episode.account_id,
+        "return_probability": episode.return_probability,
+        "consent": dict(episode.consent),
+        "run_id": run_id,
+    }
+
+
+def _step(row: sa.Row[Any]) -> StepTaken:
+    known = {f.name: getattr(row, f.name) for f in fields(StepTaken) if f.name != "values"}
+    return StepTaken(values=row.properties, **known)
