@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 from connector.errors import MappingError
 from mappings.schema import ATTRIBUTES, FieldMapping, StreamMapping, default_transform
-from mappings.transforms import TRANSFORMS, RawColumn, Transform, clean_text, family
+from mappings.transforms import TRANSFORMS, UTC, RawColumn, Transform, clean_text, family
 
 PLACE = "__place"
 FILE = "__file"
@@ -80,7 +80,12 @@ class _Value:
 
 
 def compile_mapping(
-    mapping: StreamMapping, columns: Mapping[str, str], *, partial: bool = False, origin: str | None = None
+    mapping: StreamMapping,
+    columns: Mapping[str, str],
+    *,
+    partial: bool = False,
+    origin: str | None = None,
+    zone: str = UTC,
 ) -> CompiledMapping:
     """The SELECT for raw columns of these DuckDB types.
 
@@ -89,16 +94,17 @@ def compile_mapping(
         columns: Raw column name to DuckDB type, as `DESCRIBE` says.
         partial: Leave out neutral columns that no raw column carries, instead of yielding NULL.
         origin: The file or export, named in errors.
+        zone: The account's time zone: where a date without a time is a day.
 
     Raises:
         MappingError: A required field, or one the playbook names, is not there or has a type that cannot be converted.
     """
     where = f"{origin}: " if origin else ""
     values = [
-        _neutral_value(mapping, name, entry, columns, partial=partial, where=where)
+        _neutral_value(mapping, name, entry, columns, partial=partial, where=where, zone=zone)
         for name, entry in mapping.fields.items()
     ]
-    attributes = _attributes(mapping, columns, partial=partial, where=where)
+    attributes = _attributes(mapping, columns, partial=partial, where=where, zone=zone)
     kept = [value for value in (*values, attributes) if value is not None and (value.provided or not partial)]
     return CompiledMapping(
         into=mapping.into,
@@ -131,11 +137,11 @@ def _select(values: list[_Value], needed: list[str], columns: Mapping[str, str])
     )
 
 
-def _raw(field: str, duckdb_type: str) -> RawColumn:
+def _raw(field: str, duckdb_type: str, zone: str = UTC) -> RawColumn:
     """The column as transforms see it: text the SELECT has already cleaned, anything else cast where it is asked."""
     kind, column = family(duckdb_type), quoted(_RAW + field)
     text = quoted(_TEXT + field) if kind in _TEXT_FAMILIES else clean_text(column, duckdb_type)
-    return RawColumn(column=column, text=text, kind=kind)
+    return RawColumn(column=column, text=text, kind=kind, zone=zone)
 
 
 def _place(columns: Mapping[str, str]) -> str:
@@ -154,6 +160,7 @@ def _neutral_value(
     *,
     partial: bool,
     where: str,
+    zone: str,
 ) -> _Value:
     transform = TRANSFORMS[entry.transform or default_transform(mapping.into, name)]
     if not entry.from_:
@@ -172,7 +179,7 @@ def _neutral_value(
         problems.append(f"WHEN {made} < 0 THEN {literal(name + ' is below zero')}")
     return _Value(
         name,
-        _combined(transform, present),
+        _combined(transform, present, zone),
         " ".join(filter(None, problems)) or None,
         provided=True,
         holds=transform.holds,
@@ -180,8 +187,8 @@ def _neutral_value(
     )
 
 
-def _combined(transform: Transform, present: Mapping[str, str]) -> str:
-    made = [transform.sql(_raw(field, kind)) for field, kind in present.items()]
+def _combined(transform: Transform, present: Mapping[str, str], zone: str) -> str:
+    made = [transform.sql(_raw(field, kind, zone)) for field, kind in present.items()]
     if len(made) == 1:
         return made[0]
     if transform.name in {"flagged", "present"}:
@@ -214,7 +221,9 @@ def _read_from(name: str, field: str) -> str:
     return f" (field {field})" if field != name else ""
 
 
-def _attributes(mapping: StreamMapping, columns: Mapping[str, str], *, partial: bool, where: str) -> _Value | None:
+def _attributes(
+    mapping: StreamMapping, columns: Mapping[str, str], *, partial: bool, where: str, zone: str
+) -> _Value | None:
     if not mapping.attributes:
         return None
     pairs: list[str] = []
@@ -230,17 +239,18 @@ def _attributes(mapping: StreamMapping, columns: Mapping[str, str], *, partial: 
             _check_types(transform, label, present, where=where)
             problems += [_unconverted(label, field, columns[field], transform) for field in present]
         if present:
-            pairs.append(f"{literal(name)}, {_attribute_sql(transform, present)}")
+            pairs.append(f"{literal(name)}, {_attribute_sql(transform, present, zone)}")
     if not pairs:
         return _Value(ATTRIBUTES, "CAST(NULL AS VARCHAR)", None, provided=False)
-    sql = f"CAST(json_object({', '.join(pairs)}) AS VARCHAR)"
+    # A patch loses its empty members: what a provider leaves empty takes no room.
+    sql = f"nullif(CAST(json_merge_patch('{{}}', json_object({', '.join(pairs)})) AS VARCHAR), '{{}}')"
     return _Value(ATTRIBUTES, sql, " ".join(filter(None, problems)) or None, provided=True)
 
 
-def _attribute_sql(transform: Transform | None, present: Mapping[str, str]) -> str:
+def _attribute_sql(transform: Transform | None, present: Mapping[str, str], zone: str) -> str:
     """An attribute keeps the type it came with unless a transform is named; text is trimmed."""
     if transform is not None:
-        return _combined(transform, present)
+        return _combined(transform, present, zone)
     typed = {"whole", "decimal", "boolean", "nested", "nothing", "json"}
     made = [
         _raw(field, kind).column if family(kind) in typed else _raw(field, kind).text for field, kind in present.items()

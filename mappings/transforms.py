@@ -2,24 +2,29 @@
 
 A transform turns one raw column, of whatever type the provider sent, into a typed value. What cannot be turned is NULL,
 and `compile_mapping` sets the row aside because the raw value was not empty. Nothing here depends on the
-session: a time without an offset is UTC, whatever time zone the connection is set to.
+session: a time without an offset is UTC, whatever time zone the connection is set to. A date without a time is that
+civil day in the account's time zone: the moment it begins there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 EARLIEST_TIME = "1900-01-01"
 LATEST_TIME = "2200-01-01"
 """Outside these a time is a mistake (zero dates, milliseconds read as seconds), not a fact."""
 
+UTC = "UTC"
+
+_ONLY_DATE = r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"
 _NAIVE_TIME = r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}([T ][0-9:.]+)?"
 _ZONED_TIME = r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}[T ][0-9:.]+ ?(Z|z|[+-][0-9]{2}(:?[0-9]{2})?|[A-Za-z_+/-]+)"
 _NUMBER = r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?"
 _WHOLE = r"[+-]?[0-9]+([.]0*)?"
 _BLANKS = "' ' || chr(9) || chr(10) || chr(13)"
 _TRUE = "'true', 't', 'yes', 'y', '1', 'on', '1.0'"
+_BASES = "'consent_express', 'consent_implied', 'soft_opt_in', 'legitimate_interest', 'contract'"
 _FALSE = "'false', 'f', 'no', 'n', '0', 'off', '0.0'"
 
 
@@ -56,11 +61,13 @@ class RawColumn:
     column: SQL for the value as the provider sent it.
     text: SQL for the value as clean text; cheap to repeat where the provider sent text.
     kind: Its family.
+    zone: The account's time zone, by which a date without a time is a day.
     """
 
     column: str
     text: str
     kind: str
+    zone: str = UTC
 
 
 def clean_text(column: str, duckdb_type: str) -> str:
@@ -88,14 +95,23 @@ def clean_text(column: str, duckdb_type: str) -> str:
 def _time(raw: RawColumn) -> str:
     if raw.kind == "zoned_time":
         return f"CAST({raw.column} AS TIMESTAMPTZ)"
-    if raw.kind in {"time", "date"}:
+    if raw.kind == "date":
+        return _begins(f"TRY_CAST({raw.column} AS TIMESTAMP)", raw.zone)
+    if raw.kind == "time":
         return _in_utc(f"TRY_CAST({raw.column} AS TIMESTAMP)")
     if raw.kind in {"whole", "decimal"}:
         number = f"CAST({raw.column} AS DOUBLE)"
         return _epoch(number, f"abs({number})", (1e11, 1e14, 1e17))
     if raw.kind == "nothing":
         return "CAST(NULL AS TIMESTAMPTZ)"
-    return _time_of_text(raw.text)
+    return _time_of_text(raw.text, raw.zone)
+
+
+def _begins(day: str, zone: str) -> str:
+    """The moment a civil day begins in a time zone, from its midnight as a time without a zone."""
+    if zone in {UTC, "Etc/UTC"}:
+        return _in_utc(day)
+    return f"CASE WHEN isfinite({day}) THEN timezone('{zone}', {day}) END"
 
 
 def _in_utc(timestamp: str) -> str:
@@ -103,15 +119,17 @@ def _in_utc(timestamp: str) -> str:
     return f"CASE WHEN isfinite({timestamp}) THEN make_timestamptz(epoch_us({timestamp})) END"
 
 
-def _time_of_text(text: str) -> str:
+def _time_of_text(text: str, zone: str) -> str:
     # DuckDB's cast to TIMESTAMP drops an offset without a word (2.0, November 2026), and its cast to TIMESTAMPTZ
     # reads naive text in the session's zone: each shape of text therefore goes to the cast that is right for it,
     # the two commonest without a regular expression.
     naive = _in_utc(f"TRY_CAST({text} AS TIMESTAMP)")
     squeezed = f"replace(replace({text}, ' +', '+'), ' -', '-')"
     epoch = _epoch(f"TRY_CAST({text} AS DOUBLE)", f"length(split_part({text}, '.', 1))", (12, 15, 18))
+    only_date = f"length({text}) <= 10 AND regexp_full_match({text}, '{_ONLY_DATE}')"
     return (
         f"CASE WHEN ends_with({text}, 'Z') THEN TRY_CAST({text} AS TIMESTAMPTZ)"
+        f" WHEN {only_date} THEN {_begins(f'TRY_CAST({text} AS TIMESTAMP)', zone)}"
         f" WHEN length({text}) = 19 AND {text}[17] = ':' THEN {naive}"
         f" WHEN regexp_full_match({text}, '{_NAIVE_TIME}') THEN {naive}"
         f" WHEN regexp_full_match({text}, '{_ZONED_TIME}') THEN TRY_CAST({squeezed} AS TIMESTAMPTZ)"
@@ -129,7 +147,7 @@ def _epoch(number: str, size: str, bounds: tuple[float, float, float]) -> str:
 
 
 def _date(raw: RawColumn) -> str:
-    return f"timezone('UTC', date_trunc('day', timezone('UTC', {_time(raw)})))"
+    return f"timezone('UTC', date_trunc('day', timezone('UTC', {_time(replace(raw, zone=UTC))})))"
 
 
 def _number(raw: RawColumn) -> str:
@@ -194,6 +212,21 @@ def _split(raw: RawColumn) -> str:
     return f"nullif(array_to_string(list_filter({trimmed}, lambda part: part <> ''), ';'), '')"
 
 
+def _legal_basis(raw: RawColumn) -> str:
+    """A CRM's words for the legal basis of mail, of which several may be set, as the strongest we know; else empty.
+
+    A basis to process data is not one to mail: what is "not applicable" or unheard of is no basis.
+    """
+    words = f"lower({raw.text})"
+    # HubSpot's values, as its property settings list them; the dash in them is an en dash in some accounts.
+    return (
+        f"CASE WHEN contains({words}, 'freely given consent') THEN 'consent_express'"
+        f" WHEN contains({words}, 'performance of a contract') THEN 'contract'"
+        f" WHEN contains({words}, 'legitimate interest') THEN 'legitimate_interest'"
+        f" WHEN {words} IN ({_BASES}) THEN {words} END"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Transform:
     """One named way to convert a value.
@@ -231,6 +264,7 @@ TRANSFORMS: Mapping[str, Transform] = {
         Transform("integer", _integer, "BIGINT", _NUMBERS, "a whole number"),
         Transform("boolean", _boolean, "BOOLEAN", _NUMBERS, "yes or no"),
         Transform("negated", _negated, "BOOLEAN", _NUMBERS, "yes or no"),
+        Transform("legal_basis", _legal_basis, "VARCHAR", SCALARS),
         Transform("present", _present, "BOOLEAN", ANY),
         Transform("flagged", _flagged, "BOOLEAN", ANY),
     )

@@ -93,6 +93,7 @@ def rebuild(database: Database, counts: str | None) -> Refreshed:
     # In one transaction, DuckDB 2.0.0 lost sight of rows that large INSERTs put into a table created in it (2026-11).
     with database.transaction():
         database.set_meta("activity_batch", None)
+        forget_hours(database)
     database.execute("CREATE OR REPLACE TABLE activity AS FROM activity LIMIT 0")
     database.execute("CREATE OR REPLACE TABLE feature_counts AS FROM feature_counts LIMIT 0")
     build(database, counts, activity="activity", feature_counts="feature_counts")
@@ -156,6 +157,7 @@ def _merge(database: Database, counts: str | None, *, since: int) -> int:
     database.execute("DELETE FROM activity WHERE contact_key IN (FROM changed)")
     _insert_activity(database, "activity", days="merged_days", best="merged_best")
     database.execute("INSERT INTO feature_counts FROM new_counts")
+    forget_hours(database, "FROM changed UNION FROM stale")
     changed = int(database.value("SELECT count(*) FROM (FROM changed UNION FROM stale)"))
     database.drop(*_MERGE_TABLES)
     return changed
@@ -177,6 +179,11 @@ def _fold_counts(database: Database) -> None:
         )
         rows = int(database.value("SELECT count(*) FROM feature_counts"))
         database.set_meta("counts_folded", str(rows))
+
+
+def forget_hours(database: Database, contacts: str | None = None) -> None:
+    """Let go of the event hours kept for these contacts (a query for keys), or for everybody."""
+    database.execute("DELETE FROM contact_hours" + (f" WHERE contact_key IN ({contacts})" if contacts else ""))
 
 
 def _insert_activity(database: Database, activity: str, *, days: str, best: str) -> None:

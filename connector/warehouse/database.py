@@ -33,6 +33,8 @@ class Database:
         self._meta: dict[str, str] | None = None
         self._unsaved: set[str] = set()
         self._inside = False
+        self.commits = 0
+        """How many transactions this process has carried out: what temporary tables made before it may not show."""
 
     @classmethod
     def open(cls, url: str, *, timezone: str, memory_limit: str | None) -> Self:
@@ -145,6 +147,7 @@ class Database:
             yield
             self._save_meta()
             self.connection.execute("COMMIT")
+            self.commits += 1
         except BaseException:
             self._meta = None
             self._unsaved.clear()

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from connector.errors import StateError
 from connector.rules import sql_files
-from connector.warehouse import features
+from connector.warehouse import crowd, features, said_no
 from connector.warehouse.answers import Checked, Evaluation
+from connector.warehouse.crowd import Asked, Assigned
 from connector.warehouse.database import Database, case_of, literal
 from connector.warehouse.features import Made
+from connector.warehouse.said_no import Heard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +31,7 @@ class Evaluator:
     def __init__(self, database: Database, made: Made) -> None:
         self._database = database
         self._made = made
+        self._heard = Heard()
         self._as_of: date | None = None
         self._segments: Sequence[Checked] = ()
 
@@ -62,7 +65,7 @@ class Evaluator:
         """The statement that decides: contact_key, inactive_days and one segment number per group."""
         wanted = {"inactive_days"}
         for checked in segments:
-            wanted |= {_relation_name(name) for name in checked.condition.columns}
+            wanted |= {features.relation_name(name) for name in checked.condition.columns}
         return sql_files.render(
             "segments",
             choices=_choices(segments),
@@ -143,32 +146,21 @@ class Evaluator:
             "ORDER BY place, contact_id"
         )
 
-    def people(self, as_of: date) -> Iterator[dict[str, Any]]:
-        """Everybody a plan may have to do with: in a segment now or when last recorded, or not to be written.
-
-        Each row has what lists and properties are made of, and `segments`, in the playbook's order.
-        """
+    def people(self, as_of: date, asked: Asked) -> Iterator[dict[str, Any]]:
+        """Everybody a plan may have to do with: see `crowd.people`."""
         self._require(as_of)
-        database = self._database
-        columns = [
-            "contact_id", "merged_into", "deleted_at", "opted_out", "bounced", "last_active_at", "last_active_on",
-            "last_feature", "inactive_days",
-        ]  # fmt: skip
         slots = [_slot(place) for place in range(len(_groups(self._segments)))]
-        numbers = f"list_sort(list_filter([{', '.join(slots)}]::SMALLINT[], lambda n: n IS NOT NULL))"
-        names = [checked.segment.name for checked in self._segments]
-        features.measure(database, as_of, self._made)
-        relation = features.relation(database, as_of, columns)
-        rows = database.reader(
-            f"SELECT f.* EXCLUDE (contact_key), {numbers} AS numbers FROM ({relation}) AS f "
-            f"JOIN {ASSIGNED} AS a USING (contact_key) WHERE len(numbers) > 0 OR {NOT_PEOPLE_TO_WRITE} "
-            "OR contact_key IN (SELECT contact_key FROM recorded_members) ORDER BY contact_id",
-            rows=features.BATCH_ROWS,
+        assigned = Assigned(
+            as_of=as_of,
+            table=ASSIGNED,
+            numbers=f"list_sort(list_filter([{', '.join(slots)}]::SMALLINT[], lambda n: n IS NOT NULL))",
+            names=[checked.segment.name for checked in self._segments],
         )
-        for batch in rows:
-            for row in batch.to_pylist():
-                row["segments"] = [names[number - 1] for number in row.pop("numbers")]
-                yield row
+        return crowd.people(self._database, self._made, self._heard, assigned, asked)
+
+    def flags(self, contact_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """What may keep these contacts off a list, as known now."""
+        return said_no.flags(self._database, self._heard, contact_ids)
 
     def reachable(self, as_of: date) -> int:
         """How many contacts may be written at all: not deleted, opted out or bounced."""
@@ -201,12 +193,3 @@ def _choices(segments: Sequence[Checked]) -> str:
         whens = " ".join(f"WHEN {conditions[name]} THEN {number}" for name, number in numbers.items())
         choices.append(f"CASE {whens} END::SMALLINT AS {_slot(place)}")
     return ", ".join(choices)
-
-
-def _relation_name(name: str) -> str:
-    """The relation's column behind a condition's: attributes.x is read from attributes, accounts.x from account_x."""
-    if name.startswith("accounts.attributes."):
-        return "account_attributes"
-    if name.startswith("attributes."):
-        return "attributes"
-    return f"account_{name.removeprefix('accounts.')}" if name.startswith("accounts.") else name

@@ -54,7 +54,7 @@ def measure(database: Database, as_of: date, made: Made) -> None:
         return
     made.as_of = made.state = None
     source = "activity"
-    if _past(database, as_of):
+    if lies_before_the_newest_use(database, as_of):
         source = PAST
         database.execute(f"CREATE OR REPLACE TEMP TABLE {PAST} AS FROM activity LIMIT 0")
         activity.build(database, database.meta("activity_counts") or None, activity=PAST, until=as_of)
@@ -71,10 +71,10 @@ def measure(database: Database, as_of: date, made: Made) -> None:
 def state_table(database: Database, as_of: date, made: Made) -> str:
     """The table with everybody's active days up to this day."""
     measure(database, as_of, made)
-    return PAST if _past(database, as_of) else "activity"
+    return PAST if lies_before_the_newest_use(database, as_of) else "activity"
 
 
-def _past(database: Database, as_of: date) -> bool:
+def lies_before_the_newest_use(database: Database, as_of: date) -> bool:
     """Whether the state holds usage from after this day, so that it cannot be used."""
     until = database.meta("activity_until")
     return until is not None and date.fromisoformat(until) > as_of
@@ -99,18 +99,22 @@ def relation(database: Database, as_of: date, columns: Collection[str]) -> str:
         joins.append("LEFT JOIN feature_names AS latest ON latest.feature_key = measured.last_feature_key")
     if "top_feature" in columns:
         joins.append("LEFT JOIN feature_names AS top ON top.feature_key = measured.top_feature_key")
-    ends_at = database.end_of(as_of)
-    people = sql_files.render("contacts_as_of", history="contacts_history", ends_at=ends_at, folded="folded")
     return sql_files.render(
         "features",
         columns=", ".join(
             ["person.contact_key", *(f"{_source(name, as_of)} AS {name}" for name in columns if name != KEY)]
         ),
-        people=f"({people})",
+        people=f"({people_as_of(database, as_of)})",
         measured=MEASURED,
         joins="\n".join(joins),
-        ends_at=ends_at,
+        ends_at=database.end_of(as_of),
     )
+
+
+def people_as_of(database: Database, as_of: date) -> str:
+    """The SELECT of everybody as known at the end of the day, whoever is part of another left out."""
+    ends_at = database.end_of(as_of)
+    return sql_files.render("contacts_as_of", history="contacts_history", ends_at=ends_at, folded="folded")
 
 
 _ELSEWHERE = {LAST_ACTIVE_ON: "measured.last_date", "last_feature": "latest.feature", "top_feature": "top.feature"}
@@ -156,6 +160,13 @@ def batches(
     only = f"WHERE contact_id = {literal(contact_id)}" if contact_id is not None else ""
     sql = f"SELECT {', '.join(names)} FROM ({relation(database, as_of, names)}) {only} ORDER BY contact_id"
     return list(wanted), _tuples(database, sql)
+
+
+def relation_name(name: str) -> str:
+    """The relation's column behind a condition's: attributes.x is read from attributes, accounts.x from account_x."""
+    if name.startswith("accounts.attributes."):
+        return "account_attributes"
+    return "attributes" if name.startswith("attributes.") else _relation_name(name)
 
 
 def _relation_name(name: str) -> str:

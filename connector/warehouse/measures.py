@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from connector.errors import SettingError
 from connector.rules import sql_files
-from connector.warehouse import features
+from connector.warehouse import features, schema
 from connector.warehouse.answers import ReturnCurve, SourceStat
-from connector.warehouse.database import Database, day_literal, literal
+from connector.warehouse.database import Database, day_literal, literal, timestamp
 from connector.warehouse.features import Made
 
 if TYPE_CHECKING:
@@ -105,3 +105,56 @@ def source_stats(database: Database) -> list[SourceStat]:
             "SELECT source, stream, rows, newest_at, previous_rows, pulled_at FROM stream_stats ORDER BY source, stream"
         )
     ]
+
+
+def mail_health(
+    database: Database, since: datetime, touches: Iterable[tuple[str, str, datetime]] | None
+) -> dict[str, dict[str, int]]:
+    """sent, delivered, bounce, spam, unsubscribe: by campaign, or by the program that touched the contact last."""
+    at = timestamp(since)
+    if touches is None:
+        sql = sql_files.render("mail_health", mails=f"(FROM engagements WHERE happened_at >= {at})")
+    else:
+        _stage_touches(database, touches, since)
+        answers = (
+            "(SELECT users.contact_key, kind, happened_at FROM engagements JOIN users USING (user_key) "
+            f"WHERE kind IN ('bounce', 'spam', 'unsubscribe') AND happened_at >= {at} UNION ALL "
+            f"{_marked('opted_out', 'unsubscribe', at)} UNION ALL {_marked('bounced', 'bounce', at)})"
+        )
+        sql = sql_files.render("program_health", touches=_TOUCHES, answers=answers)
+    return {name: dict(zip(_HEALTH, counts, strict=True)) for name, *counts in database.rows(sql)}
+
+
+_HEALTH = ("sent", "delivered", "bounce", "spam", "unsubscribe")
+_TOUCHES = "program_touches"
+
+
+def _stage_touches(database: Database, touches: Iterable[tuple[str, str, datetime]], since: datetime) -> None:
+    import pyarrow as pa
+
+    rows = [touch for touch in touches if touch[2] >= since]
+    ids, programs, times = zip(*rows, strict=True) if rows else ((), (), ())
+    given = pa.table(
+        {
+            "contact_id": pa.array(ids, pa.string()),
+            "program": pa.array(programs, pa.string()),
+            "at": pa.array(times, pa.timestamp("us", "UTC")),
+        }
+    )
+    database.connection.register("touches_given", given)
+    database.execute(
+        f"CREATE OR REPLACE TEMP TABLE {_TOUCHES} AS SELECT coalesce(folded.into_key, c.contact_key) AS contact_key, "
+        'program, "at" FROM touches_given LEFT JOIN contacts AS c USING (contact_id) '
+        "LEFT JOIN folded USING (contact_key)"
+    )
+    database.connection.unregister("touches_given")
+
+
+def _marked(flag: str, kind: str, at: str) -> str:
+    """SQL for when contacts were first seen marked so, where they were known not to be before."""
+    return (
+        f"SELECT contact_key, '{kind}', valid_from FROM contacts_history WHERE {flag} AND valid_from >= {at} "
+        f"AND valid_from > {schema.BEGINNING} AND contact_key IN "
+        f"(SELECT contact_key FROM contacts_history AS earlier WHERE {flag} IS NOT TRUE "
+        "AND earlier.valid_to = contacts_history.valid_from)"
+    )

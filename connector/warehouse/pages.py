@@ -101,7 +101,8 @@ def _staged(database: Database, page: Page, mapping: StreamMapping) -> CompiledM
         return None
     database.connection.register(STAGED, table)
     described = database.rows(f"DESCRIBE SELECT * FROM {STAGED}")
-    return compile_mapping(mapping, {row[0]: row[1] for row in described}, partial=page.partial, origin=page.origin)
+    types = {row[0]: row[1] for row in described}
+    return compile_mapping(mapping, types, partial=page.partial, origin=page.origin, zone=database.timezone)
 
 
 def _as_arrow(records: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from connector.errors import SettingError
 from connector.identity import KINDS, matching_sql, normal_email
@@ -239,15 +238,6 @@ def merged(database: Database, system: str) -> dict[str, str]:
         f"AND starts_with(now.contact_id, {literal(system + ':')})"
     )
     return dict(rows)
-
-
-def flags(database: Database, contact_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """contact_id, opted_out, bounced, deleted_at, merged_into of these contacts, as known now."""
-    return database.dicts(
-        "SELECT contact_id, opted_out, bounced, deleted_at, merged_into FROM contacts "
-        "WHERE contact_id IN (SELECT unnest(?::VARCHAR[]))",
-        [list(contact_ids)],
-    )
 
 
 def contacts(database: Database) -> list[Contact]:

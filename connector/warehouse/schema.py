@@ -91,6 +91,7 @@ CREATE TABLE IF NOT EXISTS activity (
 CREATE TABLE IF NOT EXISTS feature_counts (
     contact_key INTEGER, feature_key INTEGER, events BIGINT, first_at TIMESTAMPTZ, last_at TIMESTAMPTZ
 );
+CREATE TABLE IF NOT EXISTS contact_hours (contact_key INTEGER, zone VARCHAR, hours UINTEGER[]);
 CREATE TABLE IF NOT EXISTS stale_contacts (contact_key INTEGER);
 CREATE TABLE IF NOT EXISTS recorded_members (segment VARCHAR, contact_key INTEGER);
 INSERT INTO feature_names SELECT {NO_FEATURE}, NULL WHERE NOT EXISTS (FROM feature_names);

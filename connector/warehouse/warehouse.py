@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +19,7 @@ from connector.warehouse.answers import (
     SourceStat,
     Stored,
 )
+from connector.warehouse.crowd import Asked
 from connector.warehouse.database import Database
 from connector.warehouse.evaluation import Evaluator
 from connector.warehouse.features import Made
@@ -151,8 +152,11 @@ class Warehouse:
         return people.merged(self._database, system)
 
     def flags(self, contact_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """What may keep these contacts off a list, as known now: opted out, bounced, deleted, merged."""
-        return people.flags(self._database, contact_ids)
+        """What may keep these contacts off a list, as known now: opted out, bounced, deleted, merged.
+
+        An opt-out, unsubscribe or spam report of the same person in any system is one here.
+        """
+        return self._evaluator.flags(contact_ids)
 
     def contacts(self) -> list[Contact]:
         """Everybody as now, as neutral rows, by id; for small companies (the demo)."""
@@ -170,9 +174,44 @@ class Warehouse:
         """contact_id, inactive_days, group_name, segment of the last evaluation, one row per contact and group."""
         return self._evaluator.members(as_of)
 
-    def people(self, as_of: date) -> Iterator[dict[str, Any]]:
-        """Everybody a plan may have to do with, with the `segments` they are in."""
-        return self._evaluator.people(as_of)
+    def people(
+        self,
+        as_of: date,
+        *,
+        columns: Sequence[str] = (),
+        episodes: Sequence[tuple[str, datetime, date]] | pa.Table | None = None,
+        everybody_in: Sequence[str] = (),
+        only: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Everybody a plan may have to do with, by id, with the `segments` they are in.
+
+        That is whoever is in a segment now or when last recorded, may not be mailed, or has an episode. A row has what
+        lists and properties are made of, SIGNALS and PERSON of `connector.program.columns` (dots as underscores), and
+        `first_with_address`. `opted_out` and `bounced` are what any system has marked of the same person,
+        `opted_out_here` is what the contact's own has. Evaluate nothing else before the last row is read.
+
+        Args:
+            as_of: The day that was evaluated last.
+            columns: Further columns of the features relation, as in conditions or as there. `best_hour` is worked out
+                only when named here.
+            episodes: (contact_id, entered_at, spell_started_on), or a table of these; the newest of a contact counts.
+            everybody_in: Systems (`hubspot`) all of whose contacts are wanted, or single contact ids.
+            only: The one contact that is wanted, whether in a segment or not.
+        """
+        asked = Asked(columns=columns, episodes=episodes, everybody_in=everybody_in, only=only)
+        return self._evaluator.people(as_of, asked)
+
+    def mail_health(
+        self, since: datetime, *, touches: Iterable[tuple[str, str, datetime]] | None = None
+    ) -> Mapping[str, Mapping[str, int]]:
+        """How mail was received: sent, delivered, bounce, spam and unsubscribe by campaign, or by program.
+
+        Args:
+            since: From when on.
+            touches: (contact_id, program, when) of every mail the programs sent; then the answer is by program, and
+                what a contact did or a CRM marked counts for the program that had touched it last.
+        """
+        return measures.mail_health(self._database, since, touches)
 
     def reachable(self, as_of: date) -> int:
         """How many contacts may be written at all."""

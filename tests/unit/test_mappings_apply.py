@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
@@ -126,6 +127,43 @@ def test_typed_times_need_no_parsing(engine, values):
 
 def test_a_date_column_is_its_midnight_in_utc(engine):
     assert one_time(engine, pa.array([20454], pa.date32())) == [(NEW_YEAR.replace(hour=0), None)]
+
+
+@pytest.mark.parametrize(
+    "values", [pa.array([20573], pa.date32()), pa.array(["2026-04-30"]), pa.array([" 2026/4/30 "])]
+)
+@pytest.mark.parametrize(
+    ("zone", "begins"),
+    [
+        ("UTC", datetime(2026, 4, 30, 0, tzinfo=UTC)),
+        ("Europe/Amsterdam", datetime(2026, 4, 29, 22, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 4, 30, 4, tzinfo=UTC)),
+        ("Asia/Kathmandu", datetime(2026, 4, 29, 18, 15, tzinfo=UTC)),
+    ],
+)
+def test_a_date_without_a_time_is_the_moment_that_day_begins_for_the_account(engine, values, zone, begins):
+    table = pa.table({"user": ["u"], "ts": values})
+    (row,) = apply(engine, usage(), table, zone=zone)
+    assert (row["occurred_at"], row["reject_reason"]) == (begins, None)
+
+
+def test_a_midnight_that_the_clocks_skip_still_begins_that_day(engine):
+    table = pa.table({"user": ["u"], "ts": ["2018-11-04"]})
+    (row,) = apply(engine, usage(), table, zone="America/Sao_Paulo")
+    assert row["occurred_at"].astimezone(ZoneInfo("America/Sao_Paulo")).date() == date(2018, 11, 4)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu"])
+def test_a_time_keeps_its_moment_and_a_day_asked_for_as_such_is_utcs(engine, zone):
+    table = pa.table({"user": ["u"], "ts": ["2026-04-30 00:00:00"], "gone": ["2026-04-30"]})
+    mapping = parse_mapping(
+        "{version: 1, system: x, stream: contacts, into: contacts, fields: {contact_id: user, "
+        "created_at: ts, deleted_at: {from: gone, transform: date}}}",
+        place="test",
+    )
+    (row,) = apply(engine, mapping, table, zone=zone)
+    midnight = datetime(2026, 4, 30, tzinfo=UTC)
+    assert (row["created_at"], row["deleted_at"]) == (midnight, midnight)
 
 
 def test_needed_values_that_are_empty_set_the_row_aside(engine):

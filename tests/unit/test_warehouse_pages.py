@@ -204,6 +204,16 @@ def test_the_day_is_the_civil_date_in_the_accounts_time_zone_and_moves_with_it(t
             assert row(feed)["last_active_at"] == late
 
 
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo", "Pacific/Kiritimati"])
+def test_a_date_without_a_time_is_that_day_in_every_time_zone(zone):
+    with Warehouse.open("duckdb:///:memory:", timezone=zone) as warehouse:
+        feed = Feed(warehouse)
+        feed.page([use(at="2026-05-01")], BARE)
+        feed.ready()
+        assert row(feed)["last_active_on"] == date(2026, 5, 1)
+        assert row(feed, as_of=date(2026, 5, 3))["inactive_days"] == 2
+
+
 def test_statistics_tell_what_a_stream_holds_and_its_newest_event(feed):
     feed.pulled_at = MAY + timedelta(days=1)
     feed.page([use(), use(at=MAY - timedelta(days=9))], BARE)

@@ -1,0 +1,247 @@
+"""Everybody a plan may have to do with, one row each, in the order of their ids, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from heapq import merge
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from connector.program.columns import PERSON, SIGNALS
+from connector.rules import sql_files
+from connector.warehouse import entered, features, hours, said_no
+from connector.warehouse.database import Database, literal
+from connector.warehouse.features import Made
+from connector.warehouse.rows import dicts
+from connector.warehouse.said_no import Heard
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ALWAYS = (
+    "contact_id", "account_id", "merged_into", "deleted_at", "can_email", "email", "country", "timezone", "created_at",
+    "last_active_at", "last_active_on", "last_feature", "inactive_days",
+)  # fmt: skip
+"""Columns of the relation that every row has; opted_out and bounced are the whole person's."""
+
+_READ = ("opted_out", "bounced", "active_days_28", "attributes")
+BEST_HOUR = "best_hour"
+FIRST = "first_with_address"
+MADE_HERE = frozenset({FIRST, "opted_out", "bounced"}).union(
+    (c.relation or c.name for c in SIGNALS), (c.name for c in SIGNALS), (name for name, _ in PERSON)
+)
+"""Columns that are worked out for these rows alone; asking for them is no mistake."""
+
+NOBODY: dict[str, Any] = {
+    "segments": [], "active_days_since_enrollment": 0, "engaged_clicks": 0, "engaged_replies": 0, "engaged_visits": 0,
+    "transactions_since_enrollment": 0, "milestone_days": 0, FIRST: True,
+}  # fmt: skip
+"""What is known of somebody of whom nothing is."""
+
+SECOND = "second_with_address"
+SHARE_ROWS = 100_000
+_CROWD, _SHARE, _TEAMS, _ASKED, _STAGED = "crowd", "crowd_share", "active_teams", "crowd_asked", "names_given"
+
+_SEEN_KEYS = (
+    "legal_hold", "erased", "consent_basis", "consent_at", "consent_source", "snoozed_until", "lead_converted_at",
+    "became_opportunity_at", "became_customer_at", "email_last_click_at", "sales_last_click_at", "email_last_reply_at",
+    "sales_last_reply_at", "site_last_visit_at", "form_last_submitted_at", "owner_contacted_at", "email_bounced_at",
+    "last_paid_at",
+)  # fmt: skip
+"""Attributes with a meaning here; mappings fill them."""
+
+_PATHS = ", ".join(f"'$.{key}'" for key in _SEEN_KEYS)
+_SAID = f"CASE WHEN attributes IS NOT NULL THEN json_extract_string(attributes, [{_PATHS}]) END"
+
+
+def _said(key: str) -> str:
+    return f"said[{_SEEN_KEYS.index(key) + 1}]"
+
+
+def _latest(*keys: str) -> str:
+    return "greatest(" + ", ".join(f"TRY_CAST({_said(key)} AS TIMESTAMPTZ)" for key in keys) + ")"
+
+
+def _yes(key: str) -> str:
+    return f"({_said(key)} IS NOT NULL AND lower({_said(key)}) NOT IN ('false', 'f', 'no', 'n', '0', 'off', ''))"
+
+
+_SEEN = f"""struct_pack(
+    legal_hold := {_yes("legal_hold")},
+    erased := {_yes("erased")},
+    consent_basis := {_said("consent_basis")},
+    consent_at := {_latest("consent_at")},
+    consent_source := {_said("consent_source")},
+    snoozed_until := {_latest("snoozed_until")},
+    lead_converted_at := {_latest("lead_converted_at", "became_opportunity_at", "became_customer_at")},
+    clicked_at := {_latest("email_last_click_at", "sales_last_click_at")},
+    replied_at := {_latest("email_last_reply_at", "sales_last_reply_at")},
+    visited_at := {_latest("site_last_visit_at", "form_last_submitted_at")},
+    owner_contacted_at := {_latest("owner_contacted_at")},
+    bounced_at := {_latest("email_bounced_at")},
+    paid_at := {_latest("last_paid_at")}
+)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a caller wants to know.
+
+    columns: Further columns of the features relation, as named there or in conditions.
+    episodes: Who is in a program, since when, after which silence.
+    everybody_in: Systems all of whose contacts are wanted (`hubspot`), or single contact ids.
+    only: The one contact that is wanted, in a segment or not.
+    """
+
+    columns: Sequence[str] = ()
+    episodes: Sequence[tuple[str, datetime, date]] | pa.Table | None = None
+    everybody_in: Sequence[str] = ()
+    only: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The last evaluation: its day and table, SQL for a member's segment numbers, the segments' names by number."""
+
+    as_of: date
+
+    table: str
+    numbers: str
+    names: Sequence[str] = field(default=())
+
+
+def people(database: Database, made: Made, heard: Heard, assigned: Assigned, asked: Asked) -> Iterator[dict[str, Any]]:
+    """One row for whoever is in a segment now or when last recorded, may not be mailed, or has an episode, by id."""
+    as_of = assigned.as_of
+    features.measure(database, as_of, made)
+    said_no.hear(database, heard, ends_at=database.end_of(as_of))
+    entered.place(database, asked.episodes)
+    entered.watch(database, as_of, made)
+    _find_second(database, as_of)
+    _count_teammates(database, as_of)
+    shares = _share_out(database, as_of, assigned, asked)
+    sql = _sql(database, as_of, made, assigned, asked)
+    absent = _absent(database, assigned)
+    rows = _rows(database, sql, assigned.names, shares)
+    return merge(rows, absent, key=itemgetter("contact_id")) if absent else rows
+
+
+def _rows(database: Database, sql: str, names: Sequence[str], shares: int) -> Iterator[dict[str, Any]]:
+    """One share after the other, so that memory does not grow with their number."""
+    for share in range(shares):
+        database.execute(
+            f"CREATE OR REPLACE TEMP TABLE {_SHARE} AS SELECT contact_key FROM {_CROWD} WHERE share = {share}"
+        )
+        found = database.arrow(sql)
+        keys = found.schema.names
+        for batch in found.to_batches(max_chunksize=features.BATCH_ROWS):
+            for row in dicts(batch, keys):
+                row["segments"] = [names[number - 1] for number in row.pop("numbers")]
+                yield row
+
+
+def _share_out(database: Database, as_of: date, assigned: Assigned, asked: Asked) -> int:
+    """Make `crowd` (contact_key, share) and tell how many shares there are."""
+    relation = features.relation(database, as_of, ["contact_id", "deleted_at", "opted_out", "bounced"])
+    within, also = "true", "false"
+    if asked.only is not None:
+        within, also = f"contact_id = {literal(asked.only)}", "true"
+    elif asked.everybody_in:
+        also = f"contact_id IN (FROM {_ASKED}) OR split_part(contact_id, ':', 1) IN (FROM {_ASKED})"
+    _name_asked(database, asked.everybody_in)
+    crowd = sql_files.render(
+        "crowd",
+        people=f"(FROM ({relation}) JOIN {_numbered(assigned)} USING (contact_key))",
+        recorded="recorded_members",
+        said_no=said_no.SAID_NO,
+        entered=entered.ENTERED,
+        also=also,
+        within=within,
+        rows=str(SHARE_ROWS),
+    )
+    database.execute(f"CREATE OR REPLACE TEMP TABLE {_CROWD} AS {crowd}")
+    return int(database.value(f"SELECT coalesce(max(share) + 1, 0) FROM {_CROWD}"))
+
+
+def _name_asked(database: Database, names: Sequence[str]) -> None:
+    import pyarrow as pa
+
+    database.connection.register(_STAGED, pa.table({"name": pa.array(names, pa.string())}))
+    database.execute(f"CREATE OR REPLACE TEMP TABLE {_ASKED} AS FROM {_STAGED}")
+    database.connection.unregister(_STAGED)
+
+
+def _numbered(assigned: Assigned) -> str:
+    return f"(SELECT contact_key, {assigned.numbers} AS numbers FROM {assigned.table})"
+
+
+def _sql(database: Database, as_of: date, made: Made, assigned: Assigned, asked: Asked) -> str:
+    asked_for = [features.relation_name(name) for name in asked.columns if name not in MADE_HERE]
+    shown = [*ALWAYS, *(name for name in dict.fromkeys(asked_for) if name not in ALWAYS)]
+    relation = features.relation(database, as_of, [*shown, *(name for name in _READ if name not in shown)])
+    ends_at = database.end_of(as_of)
+    return sql_files.render(
+        "people",
+        columns=", ".join(f"f.{name}" for name in shown),
+        people=f"(SELECT f.*, a.numbers, {_SEEN} AS seen FROM (SELECT *, {_SAID} AS said FROM ({relation}) "
+        f"SEMI JOIN {_SHARE} USING (contact_key)) AS f JOIN {_numbered(assigned)} AS a USING (contact_key))",
+        entered=entered.ENTERED,
+        signals=entered.SIGNALS,
+        said_no=said_no.SAID_NO,
+        second=SECOND,
+        days=f"(SELECT contact_key, len(active_dates) AS days FROM {features.state_table(database, as_of, made)})",
+        paid="(SELECT contact_key, max(happened_at) AS last_paid_at FROM "
+        f"{entered.payments(f'happened_at < {ends_at}')} GROUP BY contact_key)",
+        teammates=_TEAMS,
+        confirmed="(SELECT system, min(pulled_at) AS confirmed_at FROM stream_stats WHERE into_table = 'contacts' "
+        "GROUP BY system)",
+        hours=_hours(database, as_of, assigned, asked),
+        best="NULL",
+    )
+
+
+def _find_second(database: Database, as_of: date) -> None:
+    second = sql_files.render(
+        "second_with_address",
+        people=f"({features.people_as_of(database, as_of)})",
+        shared=said_no.SHARED,
+        measured=features.MEASURED,
+    )
+    database.execute(f"CREATE OR REPLACE TEMP TABLE {SECOND} AS {second}")
+
+
+def _count_teammates(database: Database, as_of: date) -> None:
+    relation = features.relation(database, as_of, ["account_id", "active_days_28"])
+    database.execute(
+        f"CREATE OR REPLACE TEMP TABLE {_TEAMS} AS SELECT account_id, count(*) AS active FROM ({relation}) "
+        "WHERE active_days_28 > 0 AND account_id IS NOT NULL GROUP BY account_id"
+    )
+
+
+def _hours(database: Database, as_of: date, assigned: Assigned, asked: Asked) -> str:
+    if BEST_HOUR not in asked.columns:
+        return "(SELECT NULL::INTEGER AS contact_key, NULL::BIGINT AS best_hour WHERE false)"
+    relation = features.relation(database, as_of, ["timezone"])
+    members = f"SELECT contact_key FROM {assigned.table} WHERE len({assigned.numbers}) > 0"
+    return hours.find(
+        database,
+        as_of,
+        wanted=f"FROM ({relation}) WHERE contact_key IN "
+        f"({members} UNION ALL SELECT contact_key FROM {entered.ENTERED})",
+    )
+
+
+def _absent(database: Database, assigned: Assigned) -> list[dict[str, Any]]:
+    """Who has an episode and is not there at that day: merged or matched into another, or not known at all."""
+    found = database.dicts(
+        "SELECT e.contact_id, c.account_id, coalesce(c.merged_into, root.contact_id) AS merged_into, c.deleted_at, "
+        "c.can_email, c.opted_out AS opted_out_here, c.opted_out, c.bounced, c.email, c.country, c.timezone, "
+        f"c.created_at FROM {entered.ENTERED} AS e LEFT JOIN contacts AS c USING (contact_key) "
+        "LEFT JOIN folded USING (contact_key) LEFT JOIN contacts AS root ON root.contact_key = folded.into_key "
+        f"WHERE e.contact_key IS NULL OR e.contact_key NOT IN (SELECT contact_key FROM {assigned.table}) "
+        "ORDER BY e.contact_id"
+    )
+    everything = dict.fromkeys(name for name in (*ALWAYS, *sorted(MADE_HERE)) if "." not in name)
+    return [everything | NOBODY | {"segments": []} | row for row in found]
