@@ -166,12 +166,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """How a destination likes to be written to; apply batches by these and the plan forecasts calls from them."""
+    """How a destination likes to be written to; apply batches by these and the plan forecasts calls from them.
+
+    enrollments_per_batch: Most rows for `enroll`, `unenroll` and `enrolled`; 0: it cannot enroll.
+    opt_outs_per_batch: Most rows for `opt_out` and `opted_out`; 0: it cannot write opt-outs.
+    """
 
     members_per_call: int
     properties_per_call: int
     members_per_read: int
     properties_per_read: int
+    enrollments_per_batch: int = 0
+    opt_outs_per_batch: int = 0
 
 
 @runtime_checkable
@@ -180,10 +186,13 @@ class Destination(Protocol):
 
     Every method may raise CredentialsError, QuotaExhausted, RetriableError (nothing was written), OutcomeUnknown
     (it may have been), RejectedError (the whole call was refused).
+
+    folder: The folder our lists are kept in.
     """
 
     system: str
     capabilities: Capabilities
+    folder: str
 
     def check(self) -> Iterator[Finding]:
         """Credentials, write scopes, room for lists and properties."""
@@ -218,6 +227,43 @@ class Destination(Protocol):
     def set_properties(self, rows: Sequence[PropertyRow]) -> Sequence[Receipt]:
         """Write at most `properties_per_call` rows; one receipt per row, in order. Never raises for a bad row."""
 
+    def check_workflow(self, workflow: str) -> Finding:
+        """Whether contacts can be enrolled in this workflow directly: it exists, is on, takes contacts."""
+
+    def enroll(self, workflow: str, row_ids: Sequence[str]) -> Sequence[Receipt]:
+        """Put at most `enrollments_per_batch` contacts into a workflow; one receipt per row, in order.
+
+        Who is in it now is UNCHANGED. Where no answer came, the row alone is UNKNOWN and is not tried again by this
+        object: a second call could start a workflow that is through with the contact already. After a crash or an
+        UNKNOWN ask `enrolled` before calling again. What stops the rest of a batch (quota, credentials, no connection)
+        is raised when no row was tried yet; else the rows not tried are UNKNOWN and the next call raises it.
+        """
+
+    def unenroll(self, workflow: str, row_ids: Sequence[str]) -> Sequence[Receipt]:
+        """Take contacts out of a workflow; who is not in it is UNCHANGED. Receipts as in `enroll`; safe to repeat."""
+
+    def enrolled(
+        self, workflow: str, row_ids: Sequence[str], *, since: datetime | None = None, still: bool = False
+    ) -> Mapping[str, bool]:
+        """Whether each contact is in the workflow, or has been; contacts that do not exist are left out.
+
+        With `since` (when the write was intended), an enrollment known to be over before then does not count. In doubt
+        the answer is True: nobody is enrolled twice. With `still`, only being in it now counts (after `unenroll`).
+
+        Raises:
+            RetriableError: somebody is not seen in it, and what the system shows may be older than `since`, or than an
+                enrollment of this object that got no answer. Leave it open and ask again later.
+        """
+
+    def opt_out(self, row_ids: Sequence[str]) -> Sequence[Receipt]:
+        """Unsubscribe at most `opt_outs_per_batch` contacts from all marketing mail; one receipt per row, in order.
+
+        Who was opted out is UNCHANGED. Never undone: there is no opposite.
+        """
+
+    def opted_out(self, row_ids: Sequence[str]) -> Mapping[str, bool]:
+        """Whether the system will mail each contact no marketing; contacts that do not exist are left out."""
+
     def forecast(self, work: Work) -> int:
         """Calls this destination will make for this work if nothing goes wrong."""
 
@@ -231,6 +277,8 @@ class Work:
 
     member_batches: Calls of `change_members` after batching.
     property_batches: Calls of `set_properties` after batching.
+    enrollments: Contacts to enroll or unenroll, in any workflow. workflows: How many workflows they are for.
+    opt_outs: Contacts to unsubscribe.
     """
 
     lists_to_create: int
@@ -238,6 +286,9 @@ class Work:
     member_batches: int
     property_batches: int
     lists_to_look_up: int = 0
+    enrollments: int = 0
+    workflows: int = 0
+    opt_outs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +343,40 @@ class Sandbox(Protocol):
 
     def stop(self) -> None:
         """Stop serving."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentMail:
+    """One mail that a workflow of a look-alike sent, or would not send.
+
+    number: From 1, in order. contact_id: The record's id, no prefix. name: The mail's title. sent: Whether it went out.
+    """
+
+    number: int
+    contact_id: str
+    name: str
+    at: datetime
+    sent: bool
+
+
+@runtime_checkable
+class Rehearsal(Sandbox, Protocol):
+    """What a look-alike with workflows offers besides: it sends the mails, and people do something with them."""
+
+    def workflow(self, list_name: str, mail: str, *, wait_until: str | None = None) -> str:
+        """Make a workflow and switch it on: who joins the list gets the mail, who leaves it does not; its id.
+
+        wait_until: The contact property that says when the mail may go out.
+        """
+
+    def mails(self, after: int = 0) -> Sequence[SentMail]:
+        """The mails numbered above `after`, in order."""
+
+    def happen(self, contact_id: str, what: str, *, mail: int | None = None) -> None:
+        """Let somebody open, click, reply, bounce, unsubscribe, complain, visit, or be contacted by a colleague.
+
+        contact_id: The record's id, no prefix. mail: With which mail; the last one by default.
+        """
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

@@ -20,6 +20,11 @@ READ_SCOPES: Final = {
 }
 EXPORT_SCOPE: Final = "crm.export"
 WRITE_SCOPES: Final = ("crm.objects.contacts.write", "crm.schemas.contacts.write", "crm.lists.read", "crm.lists.write")
+PREFERENCE_SCOPES: Final = (
+    "communication_preferences.read",
+    "communication_preferences.write",
+    "communication_preferences.read_write",
+)
 
 _SUNSET_NOTICE: Final = timedelta(days=180)
 _CLOCK_TOLERANCE: Final = timedelta(minutes=2)
@@ -117,6 +122,23 @@ def check_writing(client: HubSpotClient) -> Iterator[Finding]:
     )
     for subject, good, probe, scope in probes:
         yield _probe(subject, good, probe, scope)
+
+
+def check_opt_outs(client: HubSpotClient) -> Iterator[Finding]:
+    """Whether opt-outs heard elsewhere can be written; without it they are still kept to, by us."""
+    path = client.path("preferences", "/definitions")
+    found = _probe("hubspot opt-outs", "can be written", lambda: client.read(path, attempts=2), PREFERENCE_SCOPES[0])
+    scopes = client.token_scopes() if found.severity is Severity.OK else None
+    lacks = scopes is not None and not scopes & set(PREFERENCE_SCOPES[1:])
+    if found.severity is Severity.OK and not lacks:
+        yield found
+        return
+    yield Finding(
+        "hubspot opt-outs",
+        Severity.WARNING,
+        "cannot be written: who opts out elsewhere is left out of every list, but stays subscribed in HubSpot",
+        f"add the scopes {PREFERENCE_SCOPES[0]} and {PREFERENCE_SCOPES[1]} to the key in HubSpot",
+    )
 
 
 def _probe(subject: str, good: str, probe: Callable[[], Any], scope: str) -> Finding:

@@ -1,15 +1,19 @@
-"""Writes lists and contact properties: differences only, in the fewest calls, with a receipt for every row."""
+"""Writes lists, contact properties, enrollments and opt-outs: in the fewest calls, with a receipt for every row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from math import ceil
 from typing import Any, Final
 
+from adapters.hubspot import enrollments, opt_outs
 from adapters.hubspot.batches import BatchWriter
-from adapters.hubspot.checks import check_connection, check_writing
+from adapters.hubspot.checks import check_connection, check_opt_outs, check_writing
 from adapters.hubspot.client import HubSpotClient, HubSpotRejected, text_ids
 from adapters.hubspot.options import HubSpotOptions
 from adapters.hubspot.properties import PropertyDefinitions
+from adapters.hubspot.workflows import CALLS_PER_WORKFLOW, Workflows
 from connector.contracts import Capabilities, Connection, Work
 from connector.errors import OutcomeUnknown, ProviderError, RejectedError
 from connector.model import Ensured, Finding, ListRef, Outcome, PropertyRow, PropertySpec, Receipt
@@ -26,7 +30,7 @@ _NOT_FOUND, _BAD_REQUEST, _CONFLICT, _TOO_LARGE = 404, 400, 409, 413
 
 
 class HubSpotDestination:
-    """Lists and contact properties of one HubSpot account."""
+    """Lists, contact properties, workflows and opt-outs of one HubSpot account."""
 
     system = "hubspot"
 
@@ -37,17 +41,30 @@ class HubSpotDestination:
         self._definitions = PropertyDefinitions(self._client)
         self._writer = BatchWriter(self._client)
         self._folders: dict[str, str] | None = None
+        self.folder = self._options.list_folder
+        self._workflows = Workflows(self._client, folder_id=lambda: self._folder_id(self.folder))
+        self._enrollments = enrollments.Enrollments(
+            self._client,
+            self._workflows,
+            settles=self._options.enrollment_settles,
+            clock=connection.clock,
+            reporter=connection.reporter,
+        )
+        self._opt_outs = opt_outs.OptOuts(self._client)
         self.capabilities = Capabilities(
             members_per_call=self._options.members_per_call,
             properties_per_call=PROPERTIES_PER_CALL,
             members_per_read=MEMBERS_PER_READ,
             properties_per_read=PROPERTIES_PER_CALL,
+            enrollments_per_batch=enrollments.BATCH,
+            opt_outs_per_batch=opt_outs.BATCH,
         )
 
     def check(self) -> Iterator[Finding]:
         """Token, write scopes, quota, API versions, room for properties."""
         yield from check_connection(self._client, self._connection)
         yield from check_writing(self._client)
+        yield from check_opt_outs(self._client)
         yield from self._definitions.check_room()
 
     # --- lists --------------------------------------------------------------------------------------------------
@@ -256,20 +273,60 @@ class HubSpotDestination:
         """Write rows by record id; see `batches.py`."""
         return self._writer.set_properties(rows)
 
+    # --- workflows and opt-outs ---------------------------------------------------------------------------------
+
+    def check_workflow(self, workflow: str) -> Finding:
+        """Whether contacts can be enrolled in a workflow, by the number in its page's address or by its name."""
+        return self._workflows.check(workflow)
+
+    def enroll(self, workflow: str, row_ids: Sequence[str]) -> Sequence[Receipt]:
+        """Put contacts into a workflow one at a time; see `enrollments.py`."""
+        return self._enrollments.enroll(workflow, row_ids)
+
+    def unenroll(self, workflow: str, row_ids: Sequence[str]) -> Sequence[Receipt]:
+        """Take contacts out of a workflow one at a time."""
+        return self._enrollments.unenroll(workflow, row_ids)
+
+    def enrolled(
+        self, workflow: str, row_ids: Sequence[str], *, since: datetime | None = None, still: bool = False
+    ) -> Mapping[str, bool]:
+        """Whether contacts are in a workflow, or have been, by the list that shows it."""
+        if still:
+            return self._enrollments.inside(workflow, row_ids)
+        return self._enrollments.enrolled(workflow, row_ids, since=since)
+
+    def opt_out(self, row_ids: Sequence[str]) -> Sequence[Receipt]:
+        """Take every address of these contacts off all marketing mail; see `opt_outs.py`."""
+        return self._opt_outs.write(row_ids)
+
+    def opted_out(self, row_ids: Sequence[str]) -> Mapping[str, bool]:
+        """Whether contacts are opted out of all marketing mail."""
+        return self._opt_outs.read(row_ids)
+
     # --- forecast -----------------------------------------------------------------------------------------------
 
     def forecast(self, work: Work) -> int:
         """Calls that applying this work takes if nothing goes wrong.
 
         A new list is looked up and made; before the first one the folder is looked up, and made if missing. Properties
-        cost one look at the definitions, one call for their group, one each.
+        cost one look at the definitions, one call for their group, one each. Enrolling is one call a contact, after two
+        for a hundred; the first time in a workflow its list of who has been in it is made.
         """
         calls = work.lists_to_look_up + work.member_batches + work.property_batches
         if work.properties_to_ensure:
             calls += 2 + work.properties_to_ensure
-        if work.lists_to_create:
-            calls += CALLS_PER_NEW_LIST * work.lists_to_create + 1
-            calls += 0 if self._options.list_folder in self._read_folders_or_none() else 1
+        made = work.lists_to_create
+        calls += CALLS_PER_NEW_LIST * made
+        if work.enrollments:
+            workflows = max(1, work.workflows)
+            batches = max(ceil(work.enrollments / enrollments.BATCH), workflows)
+            calls += work.enrollments + enrollments.READS_PER_BATCH * batches + CALLS_PER_WORKFLOW * workflows
+            rosters = max(0, workflows - self._workflows.rosters_made())
+            calls, made = calls + rosters, made + rosters
+        if work.opt_outs:
+            calls += work.opt_outs + ceil(work.opt_outs / opt_outs.BATCH)
+        if made:
+            calls += 1 if self.folder in self._read_folders_or_none() else 2
         return calls
 
     def _read_folders_or_none(self) -> Iterable[str]:

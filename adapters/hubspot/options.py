@@ -42,8 +42,10 @@ class HubSpotOptions(AdapterOptions):
         default_factory=lambda: Limits(per_10s=100),
         description="HubSpot allows 100 calls per 10 s (190 from Professional) and 250,000 a day or more",
     )
-    streams: tuple[Literal["contacts", "companies"], ...] = Field(
-        default=("contacts", "companies"), min_length=1, description="what to read"
+    streams: tuple[Literal["contacts", "companies", "email_events"], ...] = Field(
+        default=("contacts", "companies"),
+        min_length=1,
+        description="what to read; email_events: what each contact last did with a mail",
     )
     backfill: Literal["export", "list"] = Field(
         default="export", description="how everything is read the first time: one export job, or pages of 100"
@@ -56,6 +58,10 @@ class HubSpotOptions(AdapterOptions):
     )
     export_wait: Duration = Field(
         default=timedelta(hours=6), description="how long to wait for an export job before reading page by page"
+    )
+    enrollment_settles: Duration = Field(
+        default=timedelta(minutes=10),
+        description="how long after a direct enrollment without an answer HubSpot may not show it yet",
     )
     list_folder: str = Field(default="winback", min_length=1, description="the folder our lists are kept in")
     members_per_call: int = Field(

@@ -6,13 +6,14 @@ A subclass gives a fixture `world` with the shape of `DestinationWorld`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
 import pytest
 
 from connector.contracts import Destination, Work
-from connector.errors import CredentialsError, OutcomeUnknown
+from connector.errors import CredentialsError, OutcomeUnknown, RejectedError
 from connector.model import Outcome, PropertyRow, PropertySpec, Receipt, Severity
 
 FOLDER = "winback"
@@ -68,6 +69,18 @@ class DestinationWorld(Protocol):
 
     def stored(self, row_id: str) -> Mapping[str, str | None]:
         """What the system itself holds of a record."""
+
+    def workflow(self) -> str:
+        """A workflow that contacts can be put into, and that keeps them for days."""
+
+    def started(self, workflow: str, row_id: str) -> int:
+        """How often the workflow has started for a contact, by the system's own books."""
+
+    def inside(self, workflow: str, row_id: str) -> bool:
+        """Whether the contact is in the workflow now."""
+
+    def unsubscribed(self, row_id: str) -> bool:
+        """Whether the system will mail the contact no marketing."""
 
 
 def members_of(destination: Destination, list_id: str) -> list[str]:
@@ -333,3 +346,141 @@ class DestinationSuite:
         for batch in batches:
             writer.set_properties([PropertyRow(row_id, {TEXT.name: "x"}) for row_id in batch])
         assert world.calls() - before == forecast
+
+
+class EnrollmentSuite:
+    """For a destination that can enroll: subclass with a `world` fixture."""
+
+    @pytest.fixture
+    def destination(self, world: DestinationWorld):
+        made = world.destination()
+        yield made
+        made.close()
+
+    def test_a_workflow_that_takes_contacts_is_found_in_order(self, world: DestinationWorld, destination: Destination):
+        finding = destination.check_workflow(world.workflow())
+        assert finding.severity is not Severity.ERROR and world.workflow() in finding.subject
+
+    def test_a_workflow_that_is_not_there_is_an_error_with_a_fix(self, destination: Destination):
+        finding = destination.check_workflow("987654")
+        assert finding.severity is Severity.ERROR and finding.fix
+
+    def test_enrolling_in_a_workflow_that_is_not_there_is_refused_as_a_whole(
+        self, world: DestinationWorld, destination: Destination
+    ):
+        with pytest.raises(RejectedError):
+            destination.enroll("987654", world.ids(2))
+
+    def test_each_contact_is_enrolled_once_with_a_receipt_in_order(
+        self, world: DestinationWorld, destination: Destination
+    ):
+        workflow, (first, second) = world.workflow(), world.ids(2)
+        receipts = destination.enroll(workflow, [first, world.unknown_id(), second])
+        assert [receipt.row_id for receipt in receipts] == [first, world.unknown_id(), second]
+        assert outcomes(receipts) == [Outcome.WRITTEN, Outcome.MISSING, Outcome.WRITTEN]
+        again = world.destination().enroll(workflow, [second, first])
+        assert outcomes(again) == [Outcome.UNCHANGED, Outcome.UNCHANGED]
+        assert [world.started(workflow, row_id) for row_id in (first, second)] == [1, 1]
+
+    def test_an_enrollment_whose_answer_was_lost_is_not_made_twice(
+        self, world: DestinationWorld, destination: Destination
+    ):
+        workflow, ids = world.workflow(), world.ids(3)
+        world.lose_next_answer()
+        receipts = destination.enroll(workflow, ids)
+        assert [receipt.row_id for receipt in receipts] == list(ids)
+        assert set(outcomes(receipts)) <= {Outcome.WRITTEN, Outcome.UNCHANGED, Outcome.UNKNOWN}
+        destination.enroll(workflow, ids)
+        assert destination.enrolled(workflow, ids) == dict.fromkeys(ids, True)
+        assert [world.started(workflow, row_id) for row_id in ids] == [1, 1, 1]
+
+    def test_a_swallowed_enrollment_shows_when_read_back(self, world: DestinationWorld, destination: Destination):
+        workflow, ids = world.workflow(), world.ids(2)
+        world.swallow_next_write()
+        receipts = destination.enroll(workflow, ids)
+        # A success may be all a system ever says to an enrollment: then only reading back tells.
+        assert receipts[0].outcome in {Outcome.UNKNOWN, Outcome.WRITTEN} and receipts[1].outcome is Outcome.WRITTEN
+        assert destination.enrolled(workflow, ids) == {ids[0]: False, ids[1]: True}
+
+    def test_who_left_a_workflow_has_still_been_in_it(self, world: DestinationWorld, destination: Destination):
+        workflow, (first, second, third) = world.workflow(), world.ids(3)
+        destination.enroll(workflow, [first, second])
+        receipts = destination.unenroll(workflow, [third, first, world.unknown_id()])
+        assert outcomes(receipts) == [Outcome.UNCHANGED, Outcome.WRITTEN, Outcome.MISSING]
+        assert [world.inside(workflow, row_id) for row_id in (first, second, third)] == [False, True, False]
+        assert destination.enrolled(workflow, [first, second, third, world.unknown_id()]) == {
+            first: True,
+            second: True,
+            third: False,
+        }
+        still = destination.enrolled(workflow, [first, second, third], still=True)
+        assert still == {first: False, second: True, third: False}
+        assert outcomes(destination.unenroll(workflow, [first])) == [Outcome.UNCHANGED]
+
+    def test_enrolling_nobody_costs_nothing(self, world: DestinationWorld, destination: Destination):
+        before = world.calls()
+        assert list(destination.enroll("987654", [])) == list(destination.unenroll("987654", [])) == []
+        assert destination.enrolled("987654", []) == {}
+        assert world.calls() == before
+
+    def test_the_forecast_counts_enrollments_and_opt_outs(self, world: DestinationWorld, destination: Destination):
+        ids = world.ids(30)
+        planner, writer, workflow = world.destination(), world.destination(), world.workflow()
+        size = writer.capabilities.enrollments_per_batch
+        forecast = planner.forecast(
+            Work(
+                lists_to_create=0,
+                properties_to_ensure=0,
+                member_batches=0,
+                property_batches=0,
+                enrollments=len(ids),
+                workflows=1,
+                opt_outs=3,
+            )
+        )
+        before = world.calls()
+        for start in range(0, len(ids), size):
+            writer.enroll(workflow, ids[start : start + size])
+        writer.opt_out(ids[:3])
+        assert world.calls() - before == forecast
+
+
+class OptOutSuite:
+    """For a destination that takes opt-outs: subclass with a `world` fixture."""
+
+    @pytest.fixture
+    def destination(self, world: DestinationWorld):
+        made = world.destination()
+        yield made
+        made.close()
+
+    def test_an_opt_out_holds_and_is_written_once(self, world: DestinationWorld, destination: Destination):
+        first, second = world.ids(2)
+        receipts = destination.opt_out([first, world.unknown_id()])
+        assert outcomes(receipts) == [Outcome.WRITTEN, Outcome.MISSING]
+        assert outcomes(world.destination().opt_out([first])) == [Outcome.UNCHANGED]
+        assert (world.unsubscribed(first), world.unsubscribed(second)) == (True, False)
+        assert destination.opted_out([first, second, world.unknown_id()]) == {first: True, second: False}
+
+    def test_an_opt_out_whose_answer_was_lost_ends_as_wanted(self, world: DestinationWorld, destination: Destination):
+        ids = world.ids(2)
+        world.lose_next_answer()
+        for _ in range(2):
+            try:
+                receipts = destination.opt_out(ids)
+            except OutcomeUnknown:
+                continue
+            assert set(outcomes(receipts)) <= {Outcome.WRITTEN, Outcome.UNCHANGED}
+        assert destination.opted_out(ids) == dict.fromkeys(ids, True)
+
+    def test_a_swallowed_opt_out_is_not_taken_for_done(self, world: DestinationWorld, destination: Destination):
+        ids = world.ids(1)
+        world.swallow_next_write()
+        with suppress(OutcomeUnknown):
+            assert set(outcomes(destination.opt_out(ids))) <= {Outcome.UNKNOWN}
+        assert destination.opted_out(ids) == {ids[0]: False}
+
+    def test_opting_nobody_out_costs_nothing(self, world: DestinationWorld, destination: Destination):
+        before = world.calls()
+        assert list(destination.opt_out([])) == [] and destination.opted_out([]) == {}
+        assert world.calls() == before

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.destination_suite import DestinationSuite
+from tests.contract.destination_suite import DestinationSuite, EnrollmentSuite, OptOutSuite
 from tests.fakes.hubspot_worlds import HubSpotTarget
 
 
-class TestHubSpotDestination(DestinationSuite):
+class TestHubSpotDestination(DestinationSuite, EnrollmentSuite, OptOutSuite):
     @pytest.fixture(params=["tested versions", "2026-03", "2026-09", "v3"])
     def world(self, tmp_path, request):
         version = {} if request.param == "tested versions" else {"api_version": request.param}

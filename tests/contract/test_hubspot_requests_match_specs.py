@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from adapters.hubspot.client import HubSpotClient
+from connector.contracts import Work
 from connector.model import PropertyRow
 from tests.contract.destination_suite import CHOICES, FOLDER, KINDS, LIST, TEXT, VALUES
 from tests.contract.source_suite import read_all
@@ -27,7 +28,9 @@ FILES = {
         "crm-exports-2026-09.json",
         "crm-limits-2026-09.json",
         "account-info-2026-09.json",
+        "communication-preferences-2026-09.json",
     ],
+    "v4": ["automation-v4.json", "communication-preferences-v4.json"],
     "v3": [
         "crm-contacts-v3.json",
         "crm-companies-v3.json",
@@ -40,7 +43,7 @@ FILES = {
     ],
 }
 UNDESCRIBED = re.compile(
-    r"^/oauth/|^/crm/objects/2026-03/companies|^/crm/(?!lists|objects)[a-z]+/2026-03|^/account-info/2026-03"
+    r"^/oauth/|^/automation/v2/|^/crm/objects/2026-03/companies|^/crm/(?!lists|objects)[a-z]+/2026-03|^/account-info/2026-03"
 )
 """Called, but not in the descriptions that came along (companies on 2026-03 have the shape of contacts)."""
 
@@ -54,6 +57,7 @@ def operations(version: str) -> list[tuple[re.Pattern[str], str, dict[str, Any],
     for name in FILES[version]:
         document = json.loads((SPECS / name).read_text())
         unroll_exports(document["components"]["schemas"])
+        open_filters(document["components"]["schemas"])
         for path, methods in document["paths"].items():
             pattern = re.compile("^" + re.sub(r"\{[^}]+\}", "[^/]+", path) + "/?$")
             for method, operation in methods.items():
@@ -72,8 +76,17 @@ def unroll_exports(schemas: dict[str, Any]) -> None:
             schemas[name] = {**schemas[name], "allOf": parts} if parts else schemas[name]
 
 
+def open_filters(schemas: dict[str, Any]) -> None:
+    """A filter is described as one of many, and the kinds share their shapes: any that fits is enough."""
+    for schema in schemas.values():
+        for part in (schema.get("properties") or {}).values():
+            items = part.get("items") or {}
+            if "oneOf" in items:
+                items["anyOf"] = items.pop("oneOf")
+
+
 def version_of(path: str) -> str:
-    match = re.search(r"/(v3|\d{4}-\d\d)(/|$)", path)
+    match = re.search(r"/(v[34]|\d{4}-\d\d)(/|$)", path)
     assert match, path
     return match[1]
 
@@ -178,6 +191,18 @@ def exercise(world: HubSpotTarget) -> None:
     list(destination.members(list_id))
     destination.set_properties([PropertyRow("1", VALUES), PropertyRow(world.unknown_id(), {TEXT.name: "x"})])
     destination.read_properties(["1"], list(VALUES))
+    workflow = world.workflow()
+    numbers = world.state.workflows.flows.get(workflow)
+    for ref in (workflow, numbers.workflow_id, "Winback", "nobody made this", "404"):
+        destination.check_workflow(ref)
+    first, second, third = world.ids(3)
+    destination.enroll(workflow, [first, second, world.unknown_id()])
+    destination.enroll(workflow, [first])
+    destination.enrolled(workflow, [first, second, third])
+    destination.unenroll(workflow, [first, third])
+    destination.forecast(Work(0, 0, 0, 0, enrollments=3, workflows=1, opt_outs=2))
+    destination.opt_out([first])
+    destination.opted_out([first, second])
     destination.remove_property(TEXT.name)
     destination.remove_list(list_id)
     destination.close()

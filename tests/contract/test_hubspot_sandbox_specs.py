@@ -14,6 +14,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from adapters.hubspot.sandbox.authoring import property_is, workflow
+from adapters.hubspot.sandbox.filters import in_list
 from tests.fakes.hubspot_sandbox import GROUP, SEGMENT, Api, running
 
 SPECS = Path(__file__).parents[2].parent / "shared" / "specs" / "hubspot"
@@ -36,6 +38,10 @@ FILES = (
     "crm-limits-2026-09",
     "account-info-v3",
     "account-info-2026-09",
+    "automation-v4",
+    "automation-2026-09-beta",
+    "communication-preferences-v4",
+    "communication-preferences-2026-09",
 )
 pytestmark = pytest.mark.skipif(
     not SPECS.is_dir(), reason="HubSpot's API descriptions (shared/specs/hubspot) are not here"
@@ -44,6 +50,19 @@ pytestmark = pytest.mark.skipif(
 # What the sandbox does although the descriptions say otherwise, each with the reason.
 UNLISTED_STATUS = {207}
 """The 2026-09 descriptions list no 207 for batches, the older ones do; the vendor answers it."""
+
+
+ANSWERED_ONLY = {
+    "id",
+    "createdAt",
+    "updatedAt",
+    "crmObjectCreationStatus",
+    "nextAvailableActionId",
+    "objectTypeId",
+    "flowType",
+    "dataSources",
+}
+"""Parts of a workflow that replacing it does not take."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +133,7 @@ def components(file: str) -> Any:
     """The schemas of a description, closed: a key nobody described is an error, and a property may be null."""
     held = json.loads(json.dumps(spec(file)["components"]))
     for name, schema in held["schemas"].items():
-        if "properties" in schema and name not in {"Error", "ErrorDetail"}:
+        if "properties" in schema and "oneOf" not in schema and name not in {"Error", "ErrorDetail"}:
             schema.setdefault("additionalProperties", False)
         values = schema.get("properties", {}).get("properties", {})
         if values.get("additionalProperties", {}).get("type") == "string":
@@ -132,7 +151,10 @@ def components(file: str) -> Any:
             name in {"PublicExportRequest", "PublicExportViewRequest", "PublicExportListRequest"}
             and not schema["properties"]
         ):
-            del schema["additionalProperties"]
+            schema.pop("additionalProperties", None)
+        if name == "ApiSingleConnectionAction":
+            # Described as objects; every documented example has texts.
+            schema["properties"]["fields"]["additionalProperties"] = {}
         if name == "StandardError":
             schema["properties"]["subCategory"] = {}
     return held
@@ -152,7 +174,8 @@ class CheckedApi(Api):
 
     def call(self, method: str, path: str, body: Any = None, **kwargs: Any):
         answer = super().call(method, path, body, **kwargs)
-        if not path.startswith(("/crm", "/account-info")):
+        described = ("/crm", "/account-info", "/automation/v4", "/automation/2026", "/communication-preferences")
+        if not path.startswith(described):
             return answer
         operation = operation_of(method, path.partition("?")[0])
         assert operation is not None, f"no description knows {method} {path}"
@@ -347,6 +370,62 @@ def test_associations(checked, prefix):
     _, api = checked
     assert api.post(f"{prefix}/contacts/companies/batch/read", {"inputs": [{"id": "1"}]}).status_code == 200
     assert api.post(f"{prefix}/contacts/companies/batch/read", {"inputs": [{"id": "999"}]}).status_code == 207
+
+
+@pytest.mark.parametrize("prefix", ["/automation/v4", "/automation/2026-09-beta"])
+def test_workflows(checked, prefix):
+    _, api = checked
+    list_id = api.make_list()
+    never = api.make_list("never")
+    steps = ({"wait_days": 6}, {"mail": "7001"}, {"wait_until": "createdate"}, {"remove_from": list_id})
+    body = workflow("Winback", steps, list_id=list_id, suppress=[never], goal=property_is("lifecyclestage", "customer"))
+    made = api.post(f"{prefix}/flows", body)
+    assert made.status_code == 201, made.text
+    flow = made.json()
+    manual = api.post(f"{prefix}/flows", workflow("Manual", [{"set": {"name": "country", "value": "NL"}}])).json()
+    api.post(f"{prefix}/flows", {**body, "startActionId": "99"})
+    api.get(f"{prefix}/flows/{flow['id']}")
+    api.get(f"{prefix}/flows/404")
+    api.get(f"{prefix}/flows?limit=1")
+    api.get(f"{prefix}/flows/email-campaigns?flowId={flow['id']}")
+    sent = {key: value for key, value in flow.items() if key not in ANSWERED_ONLY}
+    assert api.put(f"{prefix}/flows/{flow['id']}", {**sent, "isEnabled": False}).status_code == 200
+    assert api.put(f"{prefix}/flows/{flow['id']}", sent).status_code == 409
+    wanted = [{"flowId": flow["id"], "type": "FLOW_ID"}]
+    assert api.post(f"{prefix}/flows/batch/read", {"inputs": wanted}).status_code == 200
+    mapping = api.post(f"{prefix}/workflow-id-mappings/batch/read", {"inputs": wanted}).json()["results"][0]
+    back = [{"workflowId": str(mapping["workflowId"]), "type": "WORKFLOW_ID"}]
+    again = api.post(f"{prefix}/workflow-id-mappings/batch/read", {"inputs": back}).json()["results"]
+    assert again == [mapping] and str(mapping["flowId"]) == flow["id"]
+    lost = [{"flowId": "404", "type": "FLOW_ID"}]
+    assert api.post(f"{prefix}/workflow-id-mappings/batch/read", {"inputs": lost}).status_code == 207
+    roster = in_list(flow["id"], roster="WORKFLOWS_ENROLLMENT")
+    filtered = api.make_list("roster", processingType="DYNAMIC", filterBranch=roster)
+    api.put(api.lists(f"/{filtered}/update-list-filters"), {"filterBranch": property_is("lifecyclestage", "lead")})
+    api.call("DELETE", f"{prefix}/flows/{manual['id']}")
+    assert len(api.checked) == 10
+
+
+@pytest.mark.parametrize("prefix", ["/communication-preferences/v4", "/communication-preferences/2026-09"])
+def test_preferences(checked, prefix):
+    _, api = checked
+    one = f"{prefix}/statuses/person1@acme.example"
+    api.get(f"{prefix}/definitions")
+    api.get(f"{one}?channel=EMAIL")
+    choice = {"subscriptionId": 1001, "statusState": "UNSUBSCRIBED", "channel": "EMAIL"}
+    basis = {"legalBasis": "CONSENT_WITH_NOTICE", "legalBasisExplanation": "asked for it"}
+    api.post(one, choice | basis)
+    api.post(one, choice)
+    api.post(one, {**choice, "subscriptionId": 9})
+    api.get(f"{one}/unsubscribe-all?channel=EMAIL")
+    assert api.post(f"{one}/unsubscribe-all?channel=EMAIL").json()["results"]
+    assert api.get(f"{one}/unsubscribe-all?channel=EMAIL").json()["results"]
+    many = {"inputs": ["person1@acme.example", "person2@acme.example"]}
+    for tail in ("read", "unsubscribe-all", "unsubscribe-all/read"):
+        assert api.post(f"{prefix}/statuses/batch/{tail}?channel=EMAIL", many).status_code == 200
+    rows = {"inputs": [{**choice, "subscriberIdString": "person3@acme.example"}]}
+    assert api.post(f"{prefix}/statuses/batch/write", rows).status_code == 200
+    assert len(api.checked) == 9
 
 
 @pytest.mark.parametrize(

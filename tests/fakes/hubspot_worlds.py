@@ -10,6 +10,7 @@ from pathlib import Path
 from adapters.hubspot import ADAPTER, HubSpotOptions
 from adapters.hubspot.destination import HubSpotDestination
 from adapters.hubspot.sandbox import start
+from adapters.hubspot.sandbox.authoring import workflow
 from adapters.hubspot.sandbox.faults import Fault
 from adapters.hubspot.sandbox.state import Poison
 from adapters.hubspot.source import HubSpotSource
@@ -135,13 +136,19 @@ class HubSpotWorld:
         self.state.poison.update({row_id: Poison("Rule 7 says no") for row_id in row_ids})
 
     def swallow_next_write(self) -> None:
-        self.sandbox.faults.add(Fault("no_op", path="/memberships/|/batch/update", times=1))
+        self.sandbox.faults.add(Fault("no_op", method="PUT", path="/memberships/", times=1))
+        self.sandbox.faults.add(
+            Fault("no_op", method="POST", path=r"/batch/update|/\d+/enrollments/contacts/|/unsubscribe-all$", times=1)
+        )
 
     def lose_next_answer(self) -> None:
         # A look-up by GET comes first where a list is made: only the write loses its answer.
         self.sandbox.faults.add(Fault("reset", method="PUT", when="after", times=1))
         self.sandbox.faults.add(
             Fault("reset", method="POST", path="/lists/[^/]+$|/batch/update", when="after", times=1)
+        )
+        self.sandbox.faults.add(
+            Fault("reset", method="POST", path=r"/\d+/enrollments/contacts/|/unsubscribe-all$", when="after", times=1)
         )
 
     def calls(self) -> int:
@@ -150,11 +157,47 @@ class HubSpotWorld:
     def stored(self, row_id: str) -> Mapping[str, str | None]:
         return self.state.contacts.live[row_id].properties
 
+    # --- workflows and opt-outs ---
+
+    def make_workflow(self, *steps, name: str = "Winback", **settings) -> str:
+        """A workflow of the account; by default one that keeps people for a month and takes them again."""
+        body = workflow(name, steps or [{"wait_days": 30}, {"mail": "7001"}], **settings)
+        flow = self.state.workflows.flows.create(body, now_ms=self.state.settle())
+        self.state.workflows.saved(flow, was_enabled=False)
+        return flow.id
+
+    def workflow(self) -> str:
+        named = (flow.id for flow in self.state.workflows.flows if flow.name == "Winback")
+        return next(named, None) or self.make_workflow()
+
+    def standing(self, workflow: str):
+        self.state.settle()
+        return self.state.workflows.standing(workflow)
+
+    def started(self, workflow: str, row_id: str) -> int:
+        return sum(enrollment.contact_id == row_id for enrollment in self.standing(workflow).history)
+
+    def inside(self, workflow: str, row_id: str) -> bool:
+        return row_id in self.standing(workflow).active
+
+    def unsubscribed(self, row_id: str) -> bool:
+        return self.state.preferences.is_out(self.stored(row_id)["email"])
+
     def stop(self) -> None:
         self.sandbox.stop()
 
 
 class HubSpotTarget(HubSpotWorld):
-    """The same, for the destination's suite."""
+    """The same, for the destination's suite: everybody it hands out may be mailed."""
 
     reads = False
+
+    def ids(self, count: int) -> Sequence[str]:
+        while len(found := self.mailable()) < count:
+            missing = count - len(found)
+            self.sandbox.seed(people(missing, first=1_000_000 + len(self.keys())), [])
+        return found[:count]
+
+    def mailable(self) -> Sequence[str]:
+        live = self.state.contacts.live
+        return [row_id for row_id in sorted(live) if live[row_id].properties.get("hs_email_optout") != "true"]

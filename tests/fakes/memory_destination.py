@@ -9,15 +9,21 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from connector.contracts import Capabilities, Work
 from connector.errors import CredentialsError, OutcomeUnknown, QuotaExhausted, RejectedError, RetriableError
-from connector.model import Ensured, Finding, ListRef, Outcome, PropertyRow, PropertySpec, Receipt
+from connector.model import Ensured, Finding, ListRef, Outcome, PropertyRow, PropertySpec, Receipt, Severity
 
 CAPABILITIES = Capabilities(
-    members_per_call=1000, properties_per_call=100, members_per_read=250, properties_per_read=100
+    members_per_call=1000,
+    properties_per_call=100,
+    members_per_read=250,
+    properties_per_read=100,
+    enrollments_per_batch=25,
+    opt_outs_per_batch=100,
 )
 
 FAULTS = {
@@ -34,9 +40,15 @@ FAULTS = {
 
 
 class MemoryDestination:
-    """Contacts, lists and properties; `calls` counts requests, `joins` how often a record came onto a list."""
+    """Contacts, lists, properties and workflows.
+
+    `calls` counts requests, `joins` how often a record came onto a list, `enrollments` how often a workflow started
+    for a record. A workflow exists when it is in `workflows`; one in `instant` is through with everybody at once, so
+    that enrolling again starts it again.
+    """
 
     system = "memory"
+    folder = "winback"
 
     def __init__(
         self,
@@ -44,8 +56,10 @@ class MemoryDestination:
         *,
         capabilities: Capabilities = CAPABILITIES,
         path: Path | None = None,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self.capabilities = capabilities
+        self.now = now
         self.path = path
         self.contacts = set(contacts)
         self.list_names: dict[str, str] = {}
@@ -53,6 +67,14 @@ class MemoryDestination:
         self.specs: dict[str, PropertySpec] = {}
         self.values: dict[str, dict[str, str]] = {}
         self.joins: Counter[tuple[str, str]] = Counter()
+        self.workflows: set[str] = {"901", "902", "903", "904"}
+        self.instant: set[str] = set()
+        self.enrolled_in: dict[str, set[str]] = {}
+        """Workflow → who is in it now."""
+        self.enrollments: Counter[tuple[str, str]] = Counter()
+        self.enrolled_at: dict[tuple[str, str], datetime] = {}
+        self.unsubscribed: set[str] = set()
+        self._unanswered: set[tuple[str, str]] = set()
         self.requests: list[tuple[str, int]] = []
         self.refused: dict[str, str] = {}
         """Rows that get a rejected receipt of their own, with the vendor's words."""
@@ -76,6 +98,7 @@ class MemoryDestination:
             "lists": {name: sorted(members) for name, members in sorted(self.holdings().items())},
             "properties": sorted(self.specs),
             "values": {row: dict(sorted(values.items())) for row, values in sorted(self.values.items()) if values},
+            "workflows": {name: sorted(rows) for name, rows in sorted(self.enrolled_in.items()) if rows},
         }
 
     @property
@@ -161,10 +184,53 @@ class MemoryDestination:
         self._refuse_poison([row.row_id for row in rows])
         return self._end(fault, [self._write(row) for row in rows])
 
+    def check_workflow(self, workflow: str) -> Finding:
+        self._begin("check_workflow", 1)
+        if workflow in self.workflows:
+            return Finding(f"workflow {workflow}", Severity.OK, "takes contacts")
+        return Finding(f"workflow {workflow}", Severity.ERROR, "does not exist", "name one that does")
+
+    def enroll(self, workflow: str, row_ids: Sequence[str]) -> Sequence[Receipt]:
+        return self._one_by_one("enroll", workflow, row_ids, self._enter)
+
+    def unenroll(self, workflow: str, row_ids: Sequence[str]) -> Sequence[Receipt]:
+        return self._one_by_one("unenroll", workflow, row_ids, self._exit)
+
+    def enrolled(
+        self, workflow: str, row_ids: Sequence[str], *, since: datetime | None = None, still: bool = False
+    ) -> Mapping[str, bool]:
+        assert len(row_ids) <= self.capabilities.enrollments_per_batch
+        if not row_ids:
+            return {}
+        self._begin("enrolled", len(row_ids))
+        self._workflow(workflow)
+        there = [row for row in row_ids if row in self.contacts]
+        if still:
+            return {row: row in self.enrolled_in.get(workflow, ()) for row in there}
+        return {row: self._counts(workflow, row, since) for row in there}
+
+    def opt_out(self, row_ids: Sequence[str]) -> Sequence[Receipt]:
+        assert len(row_ids) <= self.capabilities.opt_outs_per_batch
+        if not row_ids:
+            return []
+        fault = self._begin("opt_out", len(row_ids))
+        if fault == "no_op":
+            return []
+        self._refuse_poison(row_ids)
+        return self._end(fault, [self._unsubscribe(row) for row in row_ids])
+
+    def opted_out(self, row_ids: Sequence[str]) -> Mapping[str, bool]:
+        assert len(row_ids) <= self.capabilities.opt_outs_per_batch
+        if not row_ids:
+            return {}
+        self._begin("opted_out", len(row_ids))
+        return {row: row in self.unsubscribed for row in row_ids if row in self.contacts}
+
     def forecast(self, work: Work) -> int:
+        one_by_one = work.enrollments + (work.opt_outs > 0)
         ensured = 1 if work.properties_to_ensure else 0
         looked_up = 1 if work.lists_to_look_up else 0
-        return ensured + looked_up + work.lists_to_create + work.member_batches + work.property_batches
+        return ensured + looked_up + work.lists_to_create + work.member_batches + work.property_batches + one_by_one
 
     def close(self) -> None:
         return
@@ -248,6 +314,89 @@ class MemoryDestination:
                 held.pop(name, None)
         return Receipt(row.row_id, Outcome.WRITTEN)
 
+    def _one_by_one(
+        self, name: str, workflow: str, row_ids: Sequence[str], do: Callable[[str, str], Receipt]
+    ) -> list[Receipt]:
+        """A request for each row, as a real system wants it; what a lost answer did is not tried again."""
+        assert len(row_ids) <= self.capabilities.enrollments_per_batch
+        receipts: list[Receipt] = []
+        for row in row_ids:
+            if name == "enroll" and (workflow, row) in self._unanswered:
+                receipts.append(Receipt(row, Outcome.UNKNOWN, "no answer came"))
+                continue
+            try:
+                receipts.append(self._one(name, workflow, row, do))
+            except OutcomeUnknown as unknown:
+                self._unanswered.add((workflow, row))
+                receipts.append(Receipt(row, Outcome.UNKNOWN, str(unknown)))
+            except RejectedError as refusal:
+                if refusal.status != 400:
+                    raise
+                receipts.append(Receipt(row, Outcome.REJECTED, str(refusal), "400"))
+            except (RetriableError, QuotaExhausted, CredentialsError):
+                if not receipts:
+                    raise
+                receipts += [Receipt(left, Outcome.UNKNOWN, "not tried") for left in row_ids[len(receipts) :]]
+                break
+        return receipts
+
+    def _one(self, name: str, workflow: str, row: str, do: Callable[[str, str], Receipt]) -> Receipt:
+        fault = self._begin(name, 1)
+        self._workflow(workflow)
+        self._refuse_poison([row])
+        if fault == "no_op":
+            raise OutcomeUnknown(f"{name}: accepted without a word")
+        receipt: Receipt = self._end(fault, do(workflow, row))
+        if fault in {"mute", "short"}:
+            raise OutcomeUnknown(f"{name}: accepted without a word")
+        return receipt
+
+    def _workflow(self, workflow: str) -> None:
+        if workflow not in self.workflows:
+            raise RejectedError(f"workflow {workflow} does not exist", status=404)
+
+    def _enter(self, workflow: str, row: str) -> Receipt:
+        if row not in self.contacts:
+            return Receipt(row, Outcome.MISSING)
+        if row in self.refused:
+            return Receipt(row, Outcome.REJECTED, self.refused[row], "VALIDATION_ERROR")
+        inside = self.enrolled_in.setdefault(workflow, set())
+        if row in inside:
+            return Receipt(row, Outcome.UNCHANGED)
+        self.enrollments[workflow, row] += 1
+        if self.now is not None:
+            self.enrolled_at[workflow, row] = self.now()
+        if workflow not in self.instant:
+            inside.add(row)
+        return Receipt(row, Outcome.WRITTEN)
+
+    def _exit(self, workflow: str, row: str) -> Receipt:
+        inside = self.enrolled_in.setdefault(workflow, set())
+        if row not in self.contacts:
+            inside.discard(row)
+            return Receipt(row, Outcome.MISSING)
+        if row not in inside:
+            return Receipt(row, Outcome.UNCHANGED)
+        inside.discard(row)
+        return Receipt(row, Outcome.WRITTEN)
+
+    def _counts(self, workflow: str, row: str, since: datetime | None) -> bool:
+        """Whether the record is in the workflow, or has been since then; without a clock, ever."""
+        if row in self.enrolled_in.get(workflow, ()):
+            return True
+        at = self.enrolled_at.get((workflow, row))
+        if since is not None and at is not None:
+            return at >= since
+        return self.enrollments[workflow, row] > 0
+
+    def _unsubscribe(self, row: str) -> Receipt:
+        if row not in self.contacts:
+            return Receipt(row, Outcome.MISSING)
+        if row in self.unsubscribed:
+            return Receipt(row, Outcome.UNCHANGED)
+        self.unsubscribed.add(row)
+        return Receipt(row, Outcome.WRITTEN)
+
     def save(self) -> None:
         """Keep the state in the file, whole or not at all."""
         if self.path is None:
@@ -259,6 +408,12 @@ class MemoryDestination:
             "specs": {name: [spec.label, spec.kind] for name, spec in self.specs.items()},
             "values": self.values,
             "joins": [[*key, count] for key, count in self.joins.items()],
+            "workflows": sorted(self.workflows),
+            "instant": sorted(self.instant),
+            "enrolled_in": {name: sorted(rows) for name, rows in self.enrolled_in.items()},
+            "enrollments": [[*key, count] for key, count in self.enrollments.items()],
+            "enrolled_at": [[*key, at.isoformat()] for key, at in self.enrolled_at.items()],
+            "unsubscribed": sorted(self.unsubscribed),
             "requests": self.requests,
         }
         temporary = self.path.with_suffix(".tmp")
@@ -272,4 +427,9 @@ class MemoryDestination:
         self.specs = {name: PropertySpec(name, label, kind) for name, (label, kind) in document["specs"].items()}
         self.values = document["values"]
         self.joins = Counter({(name, row): count for name, row, count in document["joins"]})
+        self.workflows, self.instant = set(document["workflows"]), set(document["instant"])
+        self.enrolled_in = {name: set(rows) for name, rows in document["enrolled_in"].items()}
+        self.enrollments = Counter({(name, row): count for name, row, count in document["enrollments"]})
+        self.enrolled_at = {(name, row): datetime.fromisoformat(at) for name, row, at in document["enrolled_at"]}
+        self.unsubscribed = set(document["unsubscribed"])
         self.requests = [(name, size) for name, size in document["requests"]]

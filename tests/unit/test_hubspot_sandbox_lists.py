@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
+from adapters.hubspot.sandbox.filters import root
 from tests.fakes.hubspot_sandbox import running
 
 
@@ -75,7 +76,7 @@ def test_both_keys_are_needed(world):
 
 def test_dynamic_lists_refuse_membership_calls(world):
     _, api = world
-    branch = {"filterBranchType": "OR", "filterBranchOperator": "OR", "filters": [], "filterBranches": []}
+    branch = root({"filterType": "CONSTANT", "shouldAccept": True})
     list_id = api.make_list("active", processingType="DYNAMIC", filterBranch=branch)
     for path in ("add", "remove"):
         answer = api.put(api.lists(f"/{list_id}/memberships/{path}"), ["1"])

@@ -85,6 +85,50 @@ def test_the_page_shows_lists_members_properties_and_calls(world):
     assert "/crm/objects/2026-03/contacts/batch/update" in outline.text
 
 
+def walk(sandbox, api):
+    """A workflow with people at each step, mails of every kind."""
+    fill(api)
+    api.make_list("winback · suppress")
+    api.control(
+        "workflows",
+        {
+            "name": "Winback <journey>",
+            "list": "winback · dormant_30",
+            "suppress": ["winback · suppress"],
+            "steps": [{"wait_days": 1}, {"mail": "We miss you"}, {"wait_days": 6}, {"mail": "An offer"}],
+        },
+    )
+    sandbox.advance(60)
+    sandbox.advance(86_400)
+    api.control("people", {"contacts": ["38", "39"], "what": "click"})
+    api.control("people", {"contact": "3", "what": "unsubscribe"})
+    api.control("members", {"list": "winback · dormant_30", "remove": ["1"], "add": ["50", "51"]})
+    sandbox.advance(60)
+
+
+def test_the_page_shows_workflows_their_steps_and_every_mail(world):
+    sandbox, api = world
+    walk(sandbox, api)
+    outline = read(sandbox.page())
+    words = " ".join(outline.text.split())
+    for expected in (
+        "Winback <journey>",
+        "joining “winback · dormant_30”; again after leaving and rejoining; leaving ends it",
+        "never members of “winback · suppress”",
+        "41 in it now",
+        "25 of 41 in it",
+        "Wait 6 days",
+        "Mail “An offer”",
+        "1 no longer met the trigger",
+        "The last 25 of 40 mails",
+        "We miss you · not sent: unsubscribed 4",
+        "sent, clicked",
+    ):
+        assert expected in words, expected
+    assert "@acme.example" not in sandbox.page()
+    assert outline.tables == outline.captions and outline.anchors <= outline.ids
+
+
 def test_the_page_is_self_contained_and_readable_without_sight(world):
     sandbox, api = world
     fill(api)
@@ -121,6 +165,7 @@ def test_an_empty_account_says_what_to_do():
         outline = read(sandbox.page())
         assert "There are no lists yet" in outline.text
         assert "Nothing has called yet" in outline.text
+        assert "There are no workflows yet" in outline.text and "No workflow has sent a mail" in outline.text
 
 
 def test_the_served_page_turns_to_further_members(world):

@@ -26,6 +26,9 @@ SCOPES = (
     "crm.lists.read",
     "crm.lists.write",
     "crm.export",
+    "automation",
+    "communication_preferences.read",
+    "communication_preferences.write",
 )
 MAX_ASSOCIATION_INPUTS = 1_000
 ASSOCIATIONS_PER_PAGE = 500

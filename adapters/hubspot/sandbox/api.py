@@ -124,5 +124,8 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "limits": ("/crm/v3/limits", "/crm/limits/{version}"),
     "account": ("/account-info/v3", "/account-info/{version}"),
     "tokens": ("/oauth/v2/private-apps", ""),
+    "flows": ("/automation/v4", "/automation/2026-09-beta"),
+    "enrollments": ("/automation/v2/workflows", ""),
+    "preferences": ("/communication-preferences/v4", "/communication-preferences/{version}"),
 }
 """Every resource's legacy prefix, which HubSpot's own client calls, and its dated one."""

@@ -11,8 +11,11 @@ from werkzeug.exceptions import HTTPException
 from adapters.hubspot.sandbox import (
     account_routes,
     control,
+    control_workflows,
+    flow_routes,
     list_routes,
     object_routes,
+    preference_routes,
     property_routes,
 )
 from adapters.hubspot.sandbox.answers import FORBIDDEN
@@ -38,11 +41,14 @@ def make_app(sandbox: HubSpotSandbox) -> Flask:
         *object_routes.RULES,
         *list_routes.RULES,
         *property_routes.RULES,
+        *flow_routes.RULES,
+        *preference_routes.RULES,
         *account_routes.RULES,
         *account_routes.AccountRoutes(sandbox.meter).rules(),
     ):
         _add(app, rule, sandbox.gate)
     control.add_routes(app, sandbox)
+    control_workflows.add_routes(app, sandbox)
     app.add_url_rule("/downloads/<token>/<path:name>", view_func=_download(sandbox), methods=["GET"])
     app.add_url_rule("/", view_func=_page(sandbox), methods=["GET"])
     app.register_error_handler(HTTPException, lambda error: sandbox.gate.unknown(request, error.code or 500))

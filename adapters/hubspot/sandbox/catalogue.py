@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from adapters.hubspot.sandbox.definitions import Definition, Option
+from adapters.hubspot.sandbox.preferences import SUBSCRIPTIONS
+
+EMAIL = "emailinformation"
 
 CONTACT_GROUPS = {
     "contactinformation": "Contact information",
@@ -26,6 +29,18 @@ LIFECYCLE = tuple(
         ("other", "Other"),
     )
 )
+LEGAL_BASES = tuple(
+    Option(label, label)
+    for label in (
+        "Freely given consent from contact",
+        "Legitimate interest – prospect/lead",
+        "Legitimate interest – existing customer",
+        "Legitimate interest - other",
+        "Performance of a contract",
+        "Not applicable",
+    )
+)
+"""The choices as public property catalogues show them; several may hold at once."""
 BOUNCES = tuple(
     Option(value, value.replace("_", " ").capitalize())
     for value in ("UNKNOWN_USER", "MAILBOX_FULL", "CONTENT", "POLICY", "SPAM", "DNS_FAILURE", "OTHER")
@@ -75,13 +90,50 @@ CONTACT_PROPERTIES: tuple[Definition, ...] = (
         "emailinformation",
         options=BOUNCES,
     ),
-    _own("hs_email_bounce", "Marketing emails bounced", "number", "emailinformation"),
-    _own("hs_email_last_send_date", "Last marketing email send date", "datetime", "emailinformation"),
-    _own("hs_email_last_open_date", "Last marketing email open date", "datetime", "emailinformation"),
-    _own("hs_email_last_click_date", "Last marketing email click date", "datetime", "emailinformation"),
-    _own("hs_email_last_reply_date", "Last marketing email reply date", "datetime", "emailinformation"),
+    *(
+        _own(
+            f"hs_email_optout_{subscription.id}",
+            f"Opted out of: {subscription.name}",
+            "enumeration",
+            EMAIL,
+            options=YES_NO,
+        )
+        for subscription in SUBSCRIPTIONS
+    ),
+    _own("hs_email_hard_bounce_reason", "Email hard bounce reason (text)", "string", EMAIL),
+    _own("hs_email_bounce", "Marketing emails bounced", "number", EMAIL),
+    _own("hs_email_delivered", "Marketing emails delivered", "number", EMAIL),
+    _own("hs_email_open", "Marketing emails opened", "number", EMAIL),
+    _own("hs_email_click", "Marketing emails clicked", "number", EMAIL),
+    _own("hs_email_replied", "Marketing emails replied", "number", EMAIL),
+    _own("hs_email_sends_since_last_engagement", "Sends since last engagement", "number", EMAIL),
+    _own("hs_email_last_email_name", "Last marketing email name", "string", EMAIL),
+    _own("hs_email_first_send_date", "First marketing email send date", "datetime", EMAIL),
+    _own("hs_email_first_open_date", "First marketing email open date", "datetime", EMAIL),
+    _own("hs_email_first_click_date", "First marketing email click date", "datetime", EMAIL),
+    _own("hs_email_first_reply_date", "First marketing email reply date", "datetime", EMAIL),
+    _own("hs_email_last_send_date", "Last marketing email send date", "datetime", EMAIL),
+    _own("hs_email_last_open_date", "Last marketing email open date", "datetime", EMAIL),
+    _own("hs_email_last_click_date", "Last marketing email click date", "datetime", EMAIL),
+    _own("hs_email_last_reply_date", "Last marketing email reply date", "datetime", EMAIL),
+    Definition(
+        "hs_legal_basis",
+        "Legal basis for processing contact's data",
+        "enumeration",
+        "checkbox",
+        EMAIL,
+        options=LEGAL_BASES,
+    ),
     _own("hs_marketable_status", "Marketing contact status", "enumeration", "emailinformation", options=YES_NO),
     _own("notes_last_contacted", "Last Contacted", "datetime", "contact_activity"),
+    _own("hs_analytics_last_visit_timestamp", "Time Last Seen", "datetime", "contact_activity"),
+    _own("hs_last_sales_activity_timestamp", "Last Engagement Date", "datetime", "contact_activity"),
+    _own("hs_sales_email_last_clicked", "Recent Sales Email Clicked Date", "datetime", "contact_activity"),
+    _own("hs_sales_email_last_replied", "Recent Sales Email Replied Date", "datetime", "contact_activity"),
+    _own("hs_lifecyclestage_opportunity_date", "Became an Opportunity Date", "datetime", "contactinformation"),
+    _own("hs_lifecyclestage_customer_date", "Became a Customer Date", "datetime", "contactinformation"),
+    _own("recent_conversion_date", "Recent Conversion Date", "datetime", "contact_activity"),
+    _own("num_conversion_events", "Number of Form Submissions", "number", "contact_activity"),
     _text("product_user_id", "Product user ID", "product", custom=True),
     _text("plan_tier", "Plan tier", "product", custom=True),
     _text("role", "Role", "product", custom=True),

@@ -197,11 +197,13 @@ def add_routes(app: Flask, sandbox: HubSpotSandbox) -> None:
     )
     for method, path, knob in table:
         app.add_url_rule(
-            f"/_sandbox/{path}", endpoint=f"{method} {path}", view_func=_view(knob, sandbox), methods=[method]
+            f"/_sandbox/{path}", endpoint=f"{method} {path}", view_func=view_of(knob, sandbox), methods=[method]
         )
 
 
-def _view(knob: Callable[[Body], Any], sandbox: HubSpotSandbox) -> Callable[[], Response]:
+def view_of(knob: Callable[[Body], Any], sandbox: HubSpotSandbox) -> Callable[[], Response]:
+    """A knob as a view: its body is JSON or the query, its refusal a 400."""
+
     def view() -> Response:
         raw = request.get_data()
         try:

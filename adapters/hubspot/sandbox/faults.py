@@ -151,7 +151,7 @@ SWITCHES: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "short_pages": ({"kind": "short_page", "probability": 0.3},),
     "lag": (),
 }
-"""Names for `SandboxOptions.faults` and `--faults`; `lag` is the search index being late (see `Behaviour`)."""
+"""Names for `SandboxOptions.faults` and `--faults`; `lag`: searches and workflows are late (see `Behaviour`)."""
 
 
 def faults_named(names: Iterable[str]) -> list[Fault]:

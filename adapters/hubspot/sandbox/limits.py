@@ -76,7 +76,7 @@ class RateMeter:
 
     def day_ends(self, *, now_ms: int) -> datetime:
         """The account's next midnight, in UTC."""
-        zone = self._zone()
+        zone = self.zone()
         tomorrow = datetime.fromtimestamp(now_ms / 1000, zone).date() + timedelta(days=1)
         return datetime.combine(tomorrow, time(), zone).astimezone(UTC)
 
@@ -135,7 +135,8 @@ class RateMeter:
                 self.used_today = 0
             self._day_ends_ms = round(self.day_ends(now_ms=now_ms).timestamp() * 1000)
 
-    def _zone(self) -> tzinfo:
+    def zone(self) -> tzinfo:
+        """The account's time zone."""
         return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
 
 

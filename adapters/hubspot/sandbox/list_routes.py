@@ -29,6 +29,7 @@ def create(call: Call) -> Answer:
         filter_branch=body.get("filterBranch"),
         now_ms=call.now_ms,
     )
+    call.state.workflows.watch(made)
     return Answer(OK, {"list": made.body(now_ms=call.now_ms)})
 
 
@@ -90,15 +91,24 @@ def rename(call: Call, list_id: str) -> Answer:
     return Answer(OK, {"updatedList": held.body(now_ms=call.now_ms, with_filters=call.flag("includeFilters"))})
 
 
+def refilter(call: Call, list_id: str) -> Answer:
+    """Give a DYNAMIC list other filters."""
+    held = call.state.lists.refilter(list_id, call.fields.get("filterBranch"), now_ms=call.now_ms)
+    call.state.workflows.watch(held)
+    return Answer(OK, {"updatedList": held.body(now_ms=call.now_ms, with_filters=True)})
+
+
 def delete(call: Call, list_id: str) -> Answer:
     """Delete a list."""
     call.state.lists.delete(list_id, now_ms=call.now_ms)
+    call.state.workflows.forget_list(list_id)
     return Answer(NO_CONTENT)
 
 
 def restore(call: Call, list_id: str) -> Answer:
     """Bring a deleted list back."""
     call.state.lists.restore(list_id, now_ms=call.now_ms)
+    call.state.workflows.watch(call.state.lists.get(list_id))
     return Answer(NO_CONTENT)
 
 
@@ -301,6 +311,7 @@ RULES = (
     Rule("DELETE", "lists", "/<list_id>", delete, "list writes", WRITE),
     Rule("PUT", "lists", "/<list_id>/restore", restore, "list writes", WRITE),
     Rule("PUT", "lists", "/<list_id>/update-list-name", rename, "list writes", WRITE),
+    Rule("PUT", "lists", "/<list_id>/update-list-filters", refilter, "list writes", WRITE),
     Rule("GET", "lists", "/<list_id>/memberships", members, "membership reads", READ),
     Rule("GET", "lists", "/<list_id>/memberships/join-order", members_by_join, "membership reads", READ),
     Rule("DELETE", "lists", "/<list_id>/memberships", empty, "membership writes", WRITE),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.hubspot.sandbox.answers import Refusal, iso, not_found
+from adapters.hubspot.sandbox.filters import Test, compile_root, lists_in
 
 ROOT_FOLDER = "0"
 PROCESSING_TYPES = ("MANUAL", "SNAPSHOT", "DYNAMIC")
@@ -16,7 +17,10 @@ RESTORABLE_MS = 90 * 86_400_000
 
 @dataclass(slots=True)
 class ContactList:
-    """One list. `members` maps record ids to the moment they last joined; `first_joined` survives leaving."""
+    """One list. `members` maps record ids to the moment they last joined; `first_joined` survives leaving.
+
+    A DYNAMIC list has a `test`: who passes it is a member, and the workflow engine sees to that.
+    """
 
     id: str
     name: str
@@ -27,6 +31,7 @@ class ContactList:
     updated_ms: int
     version: int = 1
     filter_branch: Mapping[str, Any] | None = None
+    test: Test | None = None
     deleted_ms: int | None = None
     members: dict[str, int] = field(default_factory=dict)
     first_joined: dict[str, int] = field(default_factory=dict)
@@ -99,9 +104,13 @@ class Folder:
 
 
 class ListStore:
-    """Every list and folder of the account. Names are unique among the lists that are not deleted, whatever case."""
+    """Every list and folder of the account. Names are unique among the lists that are not deleted, whatever case.
+
+    `changed` is told the id of every record that joins or leaves a list.
+    """
 
     def __init__(self) -> None:
+        self.changed: Callable[[str], None] = lambda _record_id: None
         self.lists: dict[str, ContactList] = {}
         self.deleted: dict[str, ContactList] = {}
         self.folders: dict[str, Folder] = {ROOT_FOLDER: Folder(ROOT_FOLDER, "", ROOT_FOLDER, 0, 0)}
@@ -134,10 +143,21 @@ class ListStore:
             )
         if len(self.lists) >= self.max_lists:
             raise Refusal(f"The limit of {self.max_lists} lists was reached", sub_category="ILS.LIST_LIMIT_EXCEEDED")
+        test = None
+        if processing_type == "DYNAMIC":
+            test = self._checked(filter_branch, of=None)
         self._claim_name(name)
         self.folder(folder)
         made = ContactList(
-            str(self._next_list), name, type_id, processing_type, folder, now_ms, now_ms, filter_branch=filter_branch
+            str(self._next_list),
+            name,
+            type_id,
+            processing_type,
+            folder,
+            now_ms,
+            now_ms,
+            filter_branch=filter_branch,
+            test=test,
         )
         self._next_list += 1
         self.lists[made.id] = made
@@ -169,12 +189,27 @@ class ListStore:
         self._touch(held, now_ms)
         return held
 
+    def refilter(self, list_id: str, branch: Any, *, now_ms: int) -> ContactList:
+        """Give a DYNAMIC list other filters; 400 for a list of another kind."""
+        held = self.get(list_id)
+        if held.processing_type != "DYNAMIC":
+            raise Refusal(
+                f"List {list_id} is {held.processing_type}: only a DYNAMIC list has filters to change",
+                sub_category="ListError.INVALID_LIST_PROCESSING_TYPE",
+                context={"listId": [list_id]},
+            )
+        held.test = self._checked(branch, of=list_id)
+        held.filter_branch = branch
+        self._touch(held, now_ms)
+        return held
+
     def delete(self, list_id: str, *, now_ms: int) -> None:
         """Delete a list; it can be restored for 90 days, its name is free at once."""
         held = self.get(list_id)
         del self.lists[list_id], self._names[held.name.casefold()]
         held.deleted_ms = now_ms
         self.deleted[list_id] = held
+        self._tell(held.members)
 
     def restore(self, list_id: str, *, now_ms: int) -> None:
         """Bring a deleted list back with its members; 404 when it is gone for good."""
@@ -186,6 +221,7 @@ class ListStore:
         held.deleted_ms = None
         self.lists[list_id] = held
         self._names[held.name.casefold()] = list_id
+        self._tell(held.members)
 
     def change(
         self, held: ContactList, *, add: Sequence[str], remove: Sequence[str], now_ms: int
@@ -197,6 +233,7 @@ class ListStore:
         if gone or joined:
             held.shown_from_ms = now_ms + self.size_lag_ms
             self._touch(held, now_ms)
+            self._tell((*gone, *joined))
         return joined, gone
 
     def of_record(self, record_id: str, *, type_id: str) -> list[ContactList]:
@@ -208,6 +245,7 @@ class ListStore:
         left = self.of_record(record_id, type_id=type_id)
         for held in left:
             held.remove([record_id])
+        self._tell([record_id] if left else ())
         return left
 
     def create_folder(self, name: str, *, parent: str, now_ms: int) -> Folder:
@@ -260,6 +298,22 @@ class ListStore:
             "childLists": [int(li.id) for li in self.lists.values() if li.folder == folder_id],
             "childNodes": [self.folder_body(child) for child in children],
         }
+
+    def _checked(self, branch: Any, *, of: str | None) -> Test:
+        """The test of a filter branch whose lists exist and do not lead back to the list itself."""
+        test = compile_root(branch)
+        reached, ahead = set[str](), lists_in(branch)
+        while ahead:
+            list_id = ahead.pop()
+            reached.add(list_id)
+            ahead |= lists_in(self.get(list_id).filter_branch or {}) - reached
+        if of in reached:
+            raise Refusal(f"List {of} cannot depend on itself", sub_category="ILS.CIRCULAR_LIST_DEPENDENCY")
+        return test
+
+    def _tell(self, record_ids: Iterable[str]) -> None:
+        for record_id in record_ids:
+            self.changed(record_id)
 
     def _claim_name(self, name: str) -> None:
         if not name.strip():

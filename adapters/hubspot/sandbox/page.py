@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.hubspot.sandbox.answers import parse_time
 from adapters.hubspot.sandbox.definitions import Definition
 from adapters.hubspot.sandbox.lists import ContactList
+from adapters.hubspot.sandbox.page_workflows import workflows_view
 from adapters.hubspot.sandbox.records import Record
 from adapters.hubspot.sandbox.state import State
 
@@ -113,6 +114,7 @@ def render(sandbox: HubSpotSandbox, args: Mapping[str, Any]) -> str:
             "requests_total": sandbox.log.total,
             "faults": _struck(sandbox),
             **_contacts_view(state, args),
+            **workflows_view(state, lambda record_id: _name(state, record_id)),
             "properties": _properties(state),
         }
     return _template().render(**view, style=_style())
@@ -129,6 +131,8 @@ def _totals(sandbox: HubSpotSandbox) -> list[tuple[str, int]]:
         ("lists", len(state.lists.lists)),
         ("contacts on a list", len(members)),
         ("contacts with winback properties", written),
+        ("in a workflow", len({i for flow in state.workflows.flows for i in state.workflows.standing(flow.id).active})),
+        ("mails sent", sum(mail.sent for mail in state.mails.mails)),
         ("API calls so far", sandbox.log.total),
     ]
 
@@ -189,12 +193,22 @@ def _person(state: State, record: Record, names: Sequence[str]) -> Person:
     known = state.contact_properties.live
     return Person(
         record.id,
-        " ".join(part for part in (held.get("firstname"), held.get("lastname")) if part) or f"Contact {record.id}",
+        _called(record),
         held.get("role") or held.get("jobtitle") or "",
         held.get("plan_tier") or "",
         company.properties.get("name", "") if company else "",
         tuple((_readable(held.get(name, ""), known[name]), STYLES.get(known[name].type, "")) for name in names),
     )
+
+
+def _called(record: Record) -> str:
+    parts = (record.properties.get("firstname"), record.properties.get("lastname"))
+    return " ".join(part for part in parts if part) or f"Contact {record.id}"
+
+
+def _name(state: State, record_id: str) -> str:
+    record = state.contacts.find(record_id)
+    return _called(record) if record else f"Contact {record_id}"
 
 
 def _properties(state: State) -> list[PropertyView]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -41,9 +41,13 @@ class Record:
 
 
 class ObjectStore:
-    """Every record of one kind. Writing replaces a record's version, so a version once read never changes."""
+    """Every record of one kind. Writing replaces a record's version, so a version once read never changes.
+
+    `changed` is told the id of every record that comes, changes or goes.
+    """
 
     def __init__(self, *, object_type: str, type_id: str, modified_property: str) -> None:
+        self.changed: Callable[[str], None] = lambda _record_id: None
         self.object_type = object_type
         self.type_id = type_id
         self.modified_property = modified_property
@@ -97,6 +101,7 @@ class ObjectStore:
         self.live[record.id] = record
         self._change_addresses(before, record)
         self.index.offer(record.id, record, now_ms=now_ms)
+        self.changed(record.id)
 
     def find(self, record_id: str) -> Record | None:
         """The live record of this id, or of the survivor it was merged into."""
@@ -169,6 +174,7 @@ class ObjectStore:
         del numbers[bisect_left(numbers, int(record_id))]
         self._change_addresses(record, None)
         self.index.offer(record_id, None, now_ms=now_ms)
+        self.changed(record_id)
         return record
 
     def _add_number(self, number: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 from adapters.hubspot.sandbox.app import make_app
@@ -11,11 +11,12 @@ from adapters.hubspot.sandbox.faults import FaultSet, faults_named
 from adapters.hubspot.sandbox.gate import TOKEN, Gate
 from adapters.hubspot.sandbox.limits import Allowance, RateMeter
 from adapters.hubspot.sandbox.page import render
+from adapters.hubspot.sandbox.rehearsing import let_happen, mails_after, make_workflow
 from adapters.hubspot.sandbox.request_log import RequestLog
 from adapters.hubspot.sandbox.seeding import seed
 from adapters.hubspot.sandbox.serving import SandboxServer
 from adapters.hubspot.sandbox.state import State
-from connector.contracts import SandboxOptions
+from connector.contracts import SandboxOptions, SentMail
 from connector.errors import SettingError
 from connector.model import Account, Contact
 
@@ -23,11 +24,12 @@ LAG_SECONDS = 20.0
 
 
 class HubSpotSandbox:
-    """The sandbox as `connector.contracts.Sandbox` wants it, with `state`, `log`, `faults` and `meter` to reach in."""
+    """A `connector.contracts.Rehearsal`, with `state`, `log`, `faults` and `meter` to reach in."""
 
     def __init__(self, options: SandboxOptions) -> None:
         self.state = State()
         self.meter = RateMeter(Allowance(enforced=options.limits))
+        self.state.zone = self.meter.zone
         self.faults = FaultSet(seed=options.seed)
         self.log = RequestLog()
         self.auth: Mapping[str, str] = {"token": TOKEN}
@@ -42,6 +44,7 @@ class HubSpotSandbox:
                     "search_lag_seconds": LAG_SECONDS,
                     "search_jitter_seconds": LAG_SECONDS,
                     "list_size_lag_seconds": LAG_SECONDS,
+                    "workflow_lag_seconds": LAG_SECONDS,
                 }
             )
         try:
@@ -61,10 +64,25 @@ class HubSpotSandbox:
             seed(self.state, contacts, accounts)
 
     def advance(self, seconds: float) -> None:
-        """Move its clock forward; index lag passes, exports finish, limits free up."""
+        """Move its clock forward; index lag passes, exports finish, workflows go on."""
         with self.state.lock:
             self.state.clock.advance(seconds)
             self.state.settle()
+
+    def workflow(self, list_name: str, mail: str, *, wait_until: str | None = None) -> str:
+        """Make a workflow that mails whoever joins the list; its id."""
+        with self.state.lock:
+            return make_workflow(self.state, list_name, mail, wait_until=wait_until)
+
+    def mails(self, after: int = 0) -> Sequence[SentMail]:
+        """The mails numbered above `after`, in order."""
+        with self.state.lock:
+            return mails_after(self.state, after)
+
+    def happen(self, contact_id: str, what: str, *, mail: int | None = None) -> None:
+        """Let somebody do something, by default with the last mail they got."""
+        with self.state.lock:
+            let_happen(self.state, contact_id, what, mail=mail)
 
     def page(self) -> str:
         """What it now holds, as one self-contained HTML page."""

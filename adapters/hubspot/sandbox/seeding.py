@@ -23,6 +23,22 @@ BULK = 1_000
 IDENTITY_ATTRIBUTES = frozenset({"secondary_emails", "merged_ids"})
 """Attributes that say who else a person is: the vendor has words of its own for them, no custom property."""
 
+OWN_WORDS = {
+    "email_last_click_at": "hs_email_last_click_date",
+    "email_last_reply_at": "hs_email_last_reply_date",
+    "site_last_visit_at": "hs_analytics_last_visit_timestamp",
+    "form_last_submitted_at": "recent_conversion_date",
+    "owner_contacted_at": "notes_last_contacted",
+}
+"""Attributes the vendor has a property of its own for."""
+BASES = {
+    "consent_express": "Freely given consent from contact",
+    "legitimate_interest": "Legitimate interest – existing customer",
+    "soft_opt_in": "Legitimate interest – existing customer",
+    "contract": "Performance of a contract",
+}
+"""The bases of permission in the vendor's words (`hs_legal_basis`); others have none."""
+
 NUMBERED = re.compile(r"[^\W\d]*[-_.]?(\d+)\Z")
 """An id the vendor could have given: a number, perhaps behind a word (`user-42`)."""
 
@@ -46,6 +62,8 @@ def seed(state: State, contacts: Iterable[Contact], accounts: Iterable[Account])
             _put(state.contacts, record_id, contact_values(state, person), person.created_at, now_ms)
             if person.merged_into:
                 merges.append((number_of(person.merged_into), record_id))
+    for address in list(state.preferences.from_all):
+        state.preferences.carry(address, now_ms=now_ms)
     for person in people:
         if person.deleted_at and not person.merged_into:
             state.archive(state.kinds[CONTACT_TYPE], number_of(person.contact_id), now_ms=now_ms)
@@ -116,7 +134,10 @@ def contact_values(state: State, person: Contact) -> dict[str, str]:
         "hs_marketable_status": _yes_no(person.can_email),
         "hs_email_hard_bounce_reason_enum": "UNKNOWN_USER" if person.bounced else None,
     }
-    attributes = {name: value for name, value in person.attributes.items() if name not in IDENTITY_ATTRIBUTES}
+    known = IDENTITY_ATTRIBUTES | OWN_WORDS.keys() | {"consent_basis"}
+    attributes = {name: value for name, value in person.attributes.items() if name not in known}
+    values |= {word: person.attributes.get(name) for name, word in OWN_WORDS.items()}
+    values["hs_legal_basis"] = BASES.get(str(person.attributes.get("consent_basis")))
     values["hs_additional_emails"] = person.attributes.get("secondary_emails")
     return _with_attributes(values, attributes, state.contact_properties, group="product")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, tzinfo
 from typing import Any
 
 from adapters.hubspot.sandbox.answers import BAD_REQUEST, CONFLICT, Refusal, not_found
@@ -18,9 +19,12 @@ from adapters.hubspot.sandbox.clock import SandboxClock
 from adapters.hubspot.sandbox.definitions import DefinitionStore
 from adapters.hubspot.sandbox.exports import ExportStore, Snapshot
 from adapters.hubspot.sandbox.lists import ContactList, ListStore
+from adapters.hubspot.sandbox.mails import MailRoom
+from adapters.hubspot.sandbox.preferences import PreferenceStore
 from adapters.hubspot.sandbox.records import ObjectStore, Record
 from adapters.hubspot.sandbox.search import Searcher
 from adapters.hubspot.sandbox.values import check_values, invalid_values
+from adapters.hubspot.sandbox.workflows import WorkflowEngine
 
 CONTACT_TYPE = "0-1"
 COMPANY_TYPE = "0-2"
@@ -45,6 +49,11 @@ class Behaviour:
     merged_members: A merged-away id in a membership call is "missing", or applied to the "survivor".
     ids_as_text: Searching compares and sorts `hs_object_id` as text.
     max_members_per_call: A membership call with more ids is refused.
+    workflow_lag_seconds: How late workflows and dynamic lists see a change.
+    enrollments_per_second: How many contacts all workflows together let in.
+    switching_on_enrolls: Switching a workflow on enrolls who meets its trigger already (the window asks, the API not).
+    v2_ignores_suppression: The v2 call enrolls members of the workflow's suppression lists too.
+    unenroll_stranger: What the v2 call says to unenrolling somebody who is not in: 404 or 204.
     """
 
     search_lag_seconds: float = 0.0
@@ -54,6 +63,11 @@ class Behaviour:
     merged_members: str = "missing"
     ids_as_text: bool = True
     max_members_per_call: int = 100_000
+    workflow_lag_seconds: float = 0.0
+    enrollments_per_second: int = 20
+    switching_on_enrolls: bool = True
+    v2_ignores_suppression: bool = True
+    unenroll_stranger: int = 404
     export_seconds: float = 3.0
     export_polls: int = 3
     export_rows_per_part: int = 1_000_000
@@ -89,6 +103,10 @@ class State:
     poison: dict[str, Poison] = field(default_factory=dict)
     missing_scopes: set[str] = field(default_factory=set)
     kinds: dict[str, Kind] = field(default_factory=dict)
+    zone: Callable[[], tzinfo] = lambda: UTC
+    preferences: PreferenceStore = field(init=False)
+    mails: MailRoom = field(init=False)
+    workflows: WorkflowEngine = field(init=False)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -111,7 +129,7 @@ class State:
         return self.kinds[CONTACT_TYPE].definitions
 
     def reset(self) -> None:
-        """Forget all records, lists, exports and custom properties; clock, limits and behaviour stay."""
+        """Forget all records, lists, workflows, mails and custom properties; clock, limits and behaviour stay."""
         self.lists = ListStore()
         self.exports = ExportStore()
         self.poison.clear()
@@ -125,6 +143,10 @@ class State:
         )
         for store, held in zip((contacts, companies), definitions, strict=True):
             self.kinds[store.type_id] = Kind(store, held, Searcher(store, held.live))
+        self.preferences = PreferenceStore(lambda: self.contacts)
+        self.mails = MailRoom(lambda: self.contacts, self.preferences)
+        self.workflows = WorkflowEngine(self)
+        self.contacts.changed = self.lists.changed = self.workflows.touched
         self._obey()
 
     def behave(self, changes: Mapping[str, Any]) -> None:
@@ -149,6 +171,7 @@ class State:
         for kind in self.kinds.values():
             kind.store.index.settle(now_ms)
         self.exports.settle(now_ms)
+        self.workflows.run(now_ms)
         return now_ms
 
     def create(self, kind: Kind, values: Mapping[str, Any], *, now_ms: int) -> Record:
@@ -157,7 +180,7 @@ class State:
         self._check_unique(kind, stored, own_id=None)
         record = Record(kind.store.new_id(), {k: v for k, v in stored.items() if v is not None}, now_ms, now_ms)
         kind.store.put(record, now_ms=now_ms)
-        return record
+        return self._with_choices(kind, record, now_ms=now_ms)
 
     def update(self, kind: Kind, record: Record, values: Mapping[str, Any], *, now_ms: int) -> Record:
         """Write values to a record; a poisoned record refuses."""
@@ -175,7 +198,7 @@ class State:
                 properties.pop(name, None)
         changed = replace(record, properties=properties, updated_ms=max(now_ms, record.updated_ms))
         kind.store.put(changed, now_ms=now_ms)
-        return changed
+        return self._with_choices(kind, changed, now_ms=now_ms) if "email" in stored else changed
 
     def archive(self, kind: Kind, record_id: str, *, now_ms: int) -> None:
         """Put a record in the recycle bin and off every list; nothing happens when it is not there."""
@@ -207,6 +230,8 @@ class State:
         if self.behaviour.merge_gives_new_id:
             survivor = replace(survivor, id=kind.store.new_id())
             losers = [primary.id, loser.id]
+        if kind.store.type_id == CONTACT_TYPE:
+            self.workflows.merged(primary.id, loser.id, survivor.id)
         for lost in losers:
             lists = self.lists.forget_record(lost, type_id=kind.store.type_id)
             kind.store.merge(lost, survivor, now_ms=now_ms)
@@ -255,6 +280,8 @@ class State:
             "companies": len(self.companies.live),
             "lists": {held.name: len(held.members) for held in self.lists.lists.values()},
             "properties": sorted(d.name for d in self.contact_properties.custom()),
+            "workflows": {flow.name: len(self.workflows.standing(flow.id).active) for flow in self.workflows.flows},
+            "mails": sum(mail.sent for mail in self.mails.mails),
         }
         if not full:
             return summary
@@ -287,6 +314,13 @@ class State:
                     raise Refusal(
                         f"{name} must be unique. Existing ID: {other.id}", status=CONFLICT, category="CONFLICT"
                     )
+
+    def _with_choices(self, kind: Kind, record: Record, *, now_ms: int) -> Record:
+        """The record with what its address chose before: a choice outlives the contact it was made for."""
+        address = record.properties.get("email", "")
+        if kind.store.type_id == CONTACT_TYPE and address and self.preferences.knows(address):
+            self.preferences.carry(address, now_ms=now_ms)
+        return kind.store.live[record.id]
 
     def _obey(self) -> None:
         behaviour = self.behaviour
