@@ -47,24 +47,74 @@ def column_reference() -> str:
     """The columns a condition may use."""
     from connector.rules import columns
 
-    lines: list[str] = []
     groups = {"Activity and value": columns.FEATURES, "The person": columns.CONTACTS, "The company": columns.ACCOUNTS}
+    last = "Fields your mapping put into `attributes` can be used as `attributes.<name>`."
+    return "\n".join([*_column_tables(groups), last])
+
+
+def program_column_reference() -> str:
+    """The further columns a program's conditions may use."""
+    from connector.program import columns
+
+    groups = {"Since entry": columns.SIGNALS, "The step before": columns.STEP, "What they told us": columns.FEEDBACK}
+    return "\n".join(_column_tables(groups)).rstrip()
+
+
+def _column_tables(groups: Mapping[str, Iterable[Any]]) -> Iterable[str]:
     for title, group in groups.items():
-        lines += [f"**{title}**", "", "| column | kind | meaning |", "|---|---|---|"]
-        lines += [f"| `{column.name}` | {column.kind.value} | {column.caption} |" for column in group]
-        lines.append("")
-    lines.append("Fields your mapping put into `attributes` can be used as `attributes.<name>`.")
-    return "\n".join(lines)
+        yield from (f"**{title}**", "", "| column | kind | meaning |", "|---|---|---|")
+        yield from (f"| `{column.name}` | {column.kind.value} | {column.caption} |" for column in group)
+        yield ""
+
+
+def exit_reference() -> str:
+    """Why an episode can end."""
+    from connector.program.codes import ALWAYS_EXIT, EXITS
+
+    rows = [f"| `{code}` | {words} | {'yes' if code in ALWAYS_EXIT else ''} |" for code, words in EXITS.items()]
+    return "\n".join(["| exit | the contact … | always |", "|---|---|---|", *rows])
+
+
+def exclusion_reference() -> str:
+    """Why somebody is left out of everything that is written."""
+    from connector.program.codes import EXCLUSIONS
+
+    rows = [f"| `{code}` | {words} |" for code, words in EXCLUSIONS.items()]
+    return "\n".join(["| reason | the contact … |", "|---|---|", *rows])
+
+
+def deferral_reference() -> str:
+    """Why something waits."""
+    from connector.program.codes import DEFERRALS
+
+    rows = [f"| `{code}` | {words} |" for code, words in DEFERRALS.items()]
+    return "\n".join(["| reason | meaning |", "|---|---|", *rows])
 
 
 def key_reference() -> str:
-    """Every key of winback.yaml, from its JSON Schema."""
+    """Every key of winback.yaml outside its programs, from its JSON Schema."""
     from connector.registry import installed_adapters
     from connector.settings import json_schema
+    from connector.settings.models import DestinationBlock
 
     schema = json_schema(installed_adapters())
+    everywhere = {"properties": {key: part for key, part in schema["properties"].items() if key != "program"}}
+    destination = DestinationBlock.model_json_schema()
+    rows = [*_keys(everywhere, {}, ""), *_keys(destination, destination.get("$defs", {}), "destinations.<name>.")]
+    return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
+
+
+def program_key_reference() -> str:
+    """Every key of a program."""
+    from connector.settings.program_blocks import ProgramBlock
+
+    schema = ProgramBlock.model_json_schema()
     rows = list(_keys(schema, schema.get("$defs", {}), ""))
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
+
+
+_ELSEWHERE = ("sources", "destinations", "programs")
+"""Keys whose inside is described with the adapters, or in a table of its own."""
 
 
 def _keys(node: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str) -> Iterable[str]:
@@ -72,10 +122,35 @@ def _keys(node: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str) 
         resolved = _resolve(child, definitions)
         key = f"{prefix}{name}"
         caption = (child.get("description") or resolved.get("description") or "").split("\n")[0].replace("|", "\\|")
-        default = resolved.get("default", child.get("default"))
-        shown = f"`{default}`" if default not in (None, {}, [], "") else ""
+        default = child.get("default", resolved.get("default"))
+        shown = f"`{_as_written(default)}`" if default not in (None, {}, [], "") else ""
         yield f"| `{key}` | {shown} | {caption} |"
-        yield from _keys(resolved, definitions, f"{key}.")
+        if key not in _ELSEWHERE:
+            for below, inside in _below(resolved, definitions):
+                yield from _keys(inside, definitions, f"{key}{below}.")
+
+
+def _below(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """The tables inside a node, and how the way there is written: in a list, under any name."""
+    node = _resolve(node, definitions)
+    if node.get("properties"):
+        yield "", node
+    named = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    for step, parts in (("", node.get("anyOf", ())), ("[]", (node.get("items"),)), (".<name>", named)):
+        for part in parts:
+            if isinstance(part, Mapping):
+                yield from ((step + below, inside) for below, inside in _below(part, definitions))
+
+
+def _as_written(default: Any) -> str:
+    """A default as it stands in YAML."""
+    match default:
+        case bool():
+            return str(default).lower()
+        case list():
+            return f"[{', '.join(map(str, default))}]"
+        case _:
+            return str(default)
 
 
 def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -87,7 +162,15 @@ def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping
 
 SECTIONS = {
     "cli.md": {"commands": cli_reference},
-    "playbook.md": {"columns": column_reference, "keys": key_reference},
+    "playbook.md": {
+        "columns": column_reference,
+        "program columns": program_column_reference,
+        "exits": exit_reference,
+        "exclusions": exclusion_reference,
+        "deferrals": deferral_reference,
+        "program keys": program_key_reference,
+        "keys": key_reference,
+    },
 }
 
 

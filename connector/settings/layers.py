@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from connector.location import Location, PlaybookError, Problem, nearest
 from connector.settings.models import PlaybookFile
+from connector.settings.secrets import is_secret
 from connector.yaml_loader import Entry, Items, Node, Scalar, Table, load
 
 PREFIX = "WINBACK_"
@@ -77,9 +78,9 @@ def _node(override: Override) -> Node:
     """Lists and tables may be written in YAML's one-line form; everything else is text, except null."""
     text = override.text.strip()
     place = Location(override.origin)
-    if "auth" not in override.path and text.startswith(("[", "{")):
+    if not is_secret(override.path) and text.startswith(("[", "{")):
         return _moved(load(text, file=override.origin), place)
-    if "auth" not in override.path and text in ("null", "~"):
+    if not is_secret(override.path) and text in ("null", "~"):
         return Scalar(None, text, place)
     return Scalar(override.text, override.text, place)
 

@@ -14,9 +14,14 @@ from connector.location import PlaybookError, Problem, nearest
 from connector.model import Segment, Severity
 from connector.rules.conditions import CheckedSegment, ConditionError, check_segment, parse_usage
 from connector.rules.lint import Issue, issues
+from connector.settings.block import NAME_PATTERN, NAME_RULE
 from connector.settings.layers import environment_overrides, environment_problems, flag_overrides, overlay
-from connector.settings.models import NAME_PATTERN, NAME_RULE, DestinationBlock, PlaybookFile
+from connector.settings.models import DestinationBlock, PlaybookFile
 from connector.settings.playbook import DestinationSettings, Playbook
+from connector.settings.program_blocks import LinksBlock
+from connector.settings.program_checks import Setup
+from connector.settings.program_lint import Oddity, oddities
+from connector.settings.programs import Built, build_programs
 from connector.settings.references import ReferenceProblemError, fill
 from connector.settings.secrets import secret_problems
 from connector.settings.validation import Step, dotted, find, problems_of
@@ -93,19 +98,26 @@ def _build(root: Table, file: Path, adapters: Mapping[str, Adapter], loading: _L
     _usage_condition(root, loading)
     found = issues(checked)
     loading.add([_impossible(issue) for issue in found if issue.severity is Severity.ERROR])
+    built = _programs(root, core, destinations, loading)
+    odd = _oddities(built, root, destinations, loading)
+    loading.add([oddity.problem() for oddity in odd if oddity.severity is Severity.ERROR])
     if loading.problems or core is None:
         raise PlaybookError(loading.problems)
     playbook = Playbook(
         **{name: getattr(core, name) for name in ("version", "account", "timezone", "warehouse", "journal")},
-        **{name: getattr(core, name) for name in ("identity", "activity", "guards")},
+        **{name: getattr(core, name) for name in ("identity", "activity", "links", "keys", "guards")},
         sources=sources,
         segments=tuple(item.segment for item in checked),
+        program=next((item.block for item in built.checked), None) if core.program else None,
+        program_list=tuple(item.block for item in built.checked) if core.programs else None,
         destinations=destinations,
         file=file,
     )
     playbook._checked = checked  # noqa: SLF001 what pydantic's private attributes are for
-    playbook._findings = tuple(issue.finding() for issue in found)  # noqa: SLF001
-    playbook._origins = dict(loading.origins)  # noqa: SLF001
+    playbook._programs = built.programs  # noqa: SLF001
+    told = [*(issue.finding() for issue in found), *(oddity.finding() for oddity in odd)]
+    playbook._findings = tuple(told)  # noqa: SLF001
+    playbook._origins = _with_taken(built, loading.origins)  # noqa: SLF001
     return playbook
 
 
@@ -371,6 +383,57 @@ def _segments(root: Table, timezone: str, loading: _Loading) -> tuple[CheckedSeg
         except ConditionError as error:
             loading.add([_at_path(error.problem, f"{path}.where")])
     return tuple(checked)
+
+
+def _programs(
+    root: Table, core: PlaybookFile | None, destinations: Mapping[str, DestinationSettings], loading: _Loading
+) -> Built:
+    """The programs; what is wrong with them is noted, also when other parts of the file are wrong."""
+    setup = Setup(
+        root,
+        segments=tuple(_segment_names(root)),
+        enrolling=tuple(name for name, block in destinations.items() if block.enroll == "workflow"),
+        hidden=frozenset(loading.hidden),
+    )
+    links = core.links if core else _links_alone(root)
+    built = build_programs(setup, links=links, timezone=core.timezone if core else "UTC", base_dir=loading.base_dir)
+    loading.add(built.problems)
+    return built
+
+
+def _oddities(
+    built: Built, root: Table, destinations: Mapping[str, DestinationSettings], loading: _Loading
+) -> list[Oddity]:
+    """What is allowed in the programs but cannot be meant."""
+    return [
+        oddity
+        for program, checked in zip(built.programs, built.checked, strict=False)
+        for oddity in oddities(program, checked, root, destinations=destinations, base_dir=loading.base_dir)
+    ]
+
+
+def _with_taken(built: Built, origins: Mapping[str, str]) -> dict[str, str]:
+    """The origins, with those of values that a program takes from another."""
+    taken = {own: other for item in built.checked for own, other in item.taken.items()}
+    return {**origins, **{own: origins[other] for own, other in taken.items() if other in origins}}
+
+
+def _links_alone(root: Table) -> LinksBlock | None:
+    """The `links:` block of a file that is wrong elsewhere."""
+    entry = root.entries.get("links")
+    try:
+        return LinksBlock.model_validate(plain(entry.node)) if entry else None
+    except ValidationError:
+        return None
+
+
+def _segment_names(root: Table) -> Iterator[str]:
+    """As written, also of those whose condition is wrong: each error is told once."""
+    entry = root.entries.get("segments")
+    for item in entry.node.items if entry is not None and isinstance(entry.node, Items) else ():
+        name = item.entries.get("name") if isinstance(item, Table) else None
+        if name is not None and isinstance(name.node, Scalar):
+            yield name.node.text
 
 
 def _usage_condition(root: Table, loading: _Loading) -> None:

@@ -9,18 +9,11 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from connector.settings.block import Block, Name
+from connector.settings.program_blocks import KeysBlock, LinksBlock, ProgramBlock
 from connector.settings.values import Duration, Share
-
-NAME_PATTERN = r"^[a-z][a-z0-9_]{0,49}$"
-NAME_RULE = "small letters, digits and _, beginning with a letter, at most 50"
-
-
-class Block(BaseModel):
-    """Any part of the file: unknown keys are errors, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _known_timezone(name: str) -> str:
@@ -54,7 +47,6 @@ def _can_be_read(url: str) -> bool:
     return True
 
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 TimeZone = Annotated[str, AfterValidator(_known_timezone)]
 
 
@@ -98,6 +90,7 @@ class ListsBlock(Block):
     """Which lists are kept in the destination."""
 
     segments: bool = Field(default=True, description="one list per segment")
+    steps: bool = Field(default=True, description="one list per step of each program, and one for the sunset")
 
 
 class DestinationBlock(Block):
@@ -105,8 +98,9 @@ class DestinationBlock(Block):
 
     lists: ListsBlock = Field(default_factory=ListsBlock, description="which lists to keep")
     properties: bool = Field(default=True, description="write winback's properties: segment, last activity, reason")
-    enroll: Literal["list", "none"] = Field(
-        default="list", description="list: joining a list is what starts a workflow; none: only properties"
+    enroll: Literal["list", "workflow", "none"] = Field(
+        default="list",
+        description="list: joining a list starts a workflow; workflow: one call a contact; none: nothing is started",
     )
 
 
@@ -126,5 +120,11 @@ class PlaybookFile(Block):
     identity: Identity = Field(default_factory=Identity, description="how product users are matched to contacts")
     activity: Activity = Field(default_factory=Activity, description="what usage counts")
     segments: tuple[SegmentBlock, ...] = Field(min_length=1, description="who should be in what")
+    program: ProgramBlock | None = Field(default=None, description="what happens to whom, on which day")
+    programs: tuple[ProgramBlock, ...] | None = Field(
+        default=None, min_length=1, description="several programs, in order of priority, in place of `program`"
+    )
+    links: LinksBlock | None = Field(default=None, description="one-click links in mails")
+    keys: KeysBlock | None = Field(default=None, description="secrets of our own, by reference")
     guards: Guards = Field(default_factory=Guards, description="what stops a run")
     destinations: Mapping[str, Any] = Field(default_factory=dict, description="where lists are written, by name")

@@ -14,11 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Seria
 
 from connector.contracts import AdapterOptions
 from connector.model import Finding, Segment
+from connector.program.model import Program
 from connector.rules.conditions import CheckedSegment
 from connector.settings.models import Activity, DestinationBlock, Guards, Identity
-from connector.settings.secrets import MASK, masked
+from connector.settings.program_blocks import KeysBlock, LinksBlock, ProgramBlock
+from connector.settings.secrets import MASK, is_secret, masked
 from connector.settings.validation import Step, dotted
 from connector.settings.values import show_duration
+
+_OPTIONAL = ("program", "programs", "links", "keys")
+"""Parts of the file that are not shown where there are none."""
 
 
 class DestinationSettings(DestinationBlock):
@@ -50,11 +55,16 @@ class Playbook(BaseModel):
     identity: Identity
     activity: Activity
     segments: tuple[Segment, ...]
+    program: ProgramBlock | None = None
+    program_list: tuple[ProgramBlock, ...] | None = Field(default=None, serialization_alias="programs")
+    links: LinksBlock | None = None
+    keys: KeysBlock | None = None
     guards: Guards
     destinations: Mapping[str, DestinationSettings]
     file: Path = Field(exclude=True, repr=False)
 
     _checked: tuple[CheckedSegment, ...] = PrivateAttr(default=())
+    _programs: tuple[Program, ...] = PrivateAttr(default=())
     _findings: tuple[Finding, ...] = PrivateAttr(default=())
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
@@ -64,8 +74,13 @@ class Playbook(BaseModel):
         return self._checked
 
     @property
+    def programs(self) -> tuple[Program, ...]:
+        """The programs, in order of priority, with their parsed conditions."""
+        return self._programs
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the linter says about the segments that is not an error."""
+        """What the linter says about the segments and programs that is not an error."""
         return self._findings
 
     @property
@@ -89,12 +104,13 @@ class Playbook(BaseModel):
         ]
 
     def digest(self) -> str:
-        """Changes when any setting but a credential does; the same on every machine."""
+        """Changes when any setting but a credential does, or what is new; the same on every machine."""
         entries = [
             [dotted(path), _shown(value, path, mask=True)]
             for path, value in _leaves(self._document(), ())
-            if "auth" not in path
+            if not is_secret(path)
         ]
+        entries += [["whats_new", [list(program.personal.whats_new) for program in self.programs]]]
         text = json.dumps(entries, sort_keys=True, ensure_ascii=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -107,7 +123,8 @@ class Playbook(BaseModel):
         return self._origins[parents[-1]] if parents and isinstance(path[-1], int) else "default"
 
     def _document(self) -> dict[str, Any]:
-        document = self.model_dump(mode="python")
+        document = self.model_dump(mode="python", by_alias=True)
+        document = {key: value for key, value in document.items() if value is not None or key not in _OPTIONAL}
         document["segments"] = [
             {"name": segment.name, **({"group": segment.group} if segment.group else {}), "where": segment.where}
             for segment in self.segments
@@ -143,7 +160,7 @@ def _shown(value: Any, path: Sequence[Step], *, mask: bool) -> Any:  # noqa: PLR
         case Mapping():
             return {}
         case str() if mask:
-            return MASK if "auth" in path else masked(value)
+            return MASK if is_secret(path) else masked(value)
         case str() | bool() | int() | float() | None:
             return value
         case _:

@@ -86,7 +86,11 @@ def _lookup(
         )
     if found["fallback"] is not None:
         return found["default"], "default"
-    instead = f"${{file:/run/secrets/{name.lower()}}}" if ".auth." in path else f"${{{name}:-default}}"
+    instead = (
+        f"${{file:/run/secrets/{name.lower()}}}"
+        if ".auth." in path or path.startswith("keys.")
+        else f"${{{name}:-default}}"
+    )
     hint = f"export {name}=…, or write {instead}"
     message = f"the environment variable {name} is not set"
     raise ReferenceProblemError(Problem(message, place, path, near=_near_variable(name, environ), hint=hint))

@@ -10,18 +10,12 @@ from pydantic import BaseModel
 from connector.contracts import Adapter, AdapterOptions
 from connector.settings.load import SHARED_KEYS
 from connector.settings.models import DestinationBlock, PlaybookFile
-from connector.settings.values import SHARE_SCHEMA
+from connector.settings.values import SECRET_SCHEMA, SHARE_SCHEMA
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The dialect that editors' YAML servers know best."""
 
 REFERENCE = {"type": "string", "pattern": r"\$\{[^}]+\}"}
-SECRET = {
-    "type": "string",
-    "pattern": r"^\$\{(file:[^}]+|[A-Za-z_][A-Za-z0-9_]*)\}$",
-    "description": "a reference, never the secret itself: ${NAME} or ${file:/run/secrets/name}",
-}
-
 Schema = dict[str, Any]
 
 
@@ -88,7 +82,7 @@ def _block(adapter: Adapter, definitions: Schema, *, also: Schema | None = None)
     }
     properties["auth"] = {
         "type": "object",
-        "additionalProperties": SECRET,
+        "additionalProperties": SECRET_SCHEMA,
         "description": AdapterOptions.model_fields["auth"].description,
     }
     required = [key for key in schema.get("required", ()) if also is None or key not in SHARED_KEYS]
@@ -117,13 +111,24 @@ def _with_references(schema: Any) -> Any:
         return [_with_references(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if "const" in schema or schema == SECRET:
+    if "const" in schema or schema.get("pattern") == SECRET_SCHEMA["pattern"]:
         return schema
+    schema = _with_closed_names(schema)
     inner = {key: _inside(key, value) for key, value in schema.items()}
     if schema.get("type") in {"number", "integer", "boolean"} or "enum" in schema or _patterned(schema):
         kept = {key: inner.pop(key) for key in ("description", "default", "title", "examples") if key in inner}
         return {"anyOf": [inner, REFERENCE], **kept}
     return inner
+
+
+def _with_closed_names(schema: Mapping[str, Any]) -> Schema:
+    """A mapping whose keys have a pattern: pydantic lets every other key pass, loading does not."""
+    patterns = schema.get("patternProperties", {})
+    if len(patterns) != 1:
+        return dict(schema)
+    ((pattern, values),) = patterns.items()
+    kept = {key: value for key, value in schema.items() if key != "patternProperties"}
+    return {**kept, "propertyNames": {"pattern": pattern}, "additionalProperties": values}
 
 
 def _patterned(schema: Mapping[str, Any]) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from connector.location import Location, Problem
 from connector.settings.references import ONLY_REFERENCE
 from connector.yaml_loader import Items, Node, Scalar, Table
 
 MASK = "***"
+KEYS = "keys"
+"""The block at the top of the file with keys of our own."""
 
 _TOKENS = {
     "a HubSpot token": re.compile(r"\bpat-[a-z]{2}\d-[0-9a-fA-F-]{8,}"),
@@ -43,8 +45,13 @@ def secret_problems(node: Node, path: str = "", *, under_auth: bool = False) -> 
 
 
 def _is_auth(path: str, key: str) -> bool:
-    """Whether this key holds the credentials of a connection."""
-    return key == "auth" and path.partition(".")[0] in {"sources", "destinations"}
+    """Whether this key holds the credentials of a connection, or keys of our own."""
+    return (key == "auth" and path.partition(".")[0] in {"sources", "destinations"}) or (key == KEYS and not path)
+
+
+def is_secret(path: Sequence[str | int]) -> bool:
+    """Whether what stands under this path is never to be shown."""
+    return "auth" in path or path[:1] in ((KEYS,), [KEYS])
 
 
 def _auth_problem(scalar: Scalar, path: str) -> Problem | None:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from connector.location import Location, Problem, nearest
-from connector.settings.models import NAME_PATTERN, NAME_RULE
-from connector.settings.secrets import masked
+from connector.settings.block import NAME_RULES
+from connector.settings.secrets import KEYS, masked
 from connector.yaml_loader import Items, Node, Scalar, Table
 
 Step = str | int
@@ -73,8 +73,8 @@ def problems_of(
         path = (*within, *detail["loc"])
         found = find(root, path)
         key = dotted(path) if detail["type"] == "missing" else dotted(found.taken)
-        if key in seen:
-            continue
+        if key in seen or (detail["type"] == "too_short" and isinstance(found.node, Items) and found.node.items):
+            continue  # a list is also too short when what is in it is wrong, which is told by itself
         seen.add(key)
         allowed = (*fields_at(model, detail["loc"][:-1]), *(extra_keys if len(detail["loc"]) == 1 else ()))
         yield _problem(detail, found, path, allowed, hidden=hidden)
@@ -84,6 +84,8 @@ def _problem(
     detail: ErrorDetails, found: Found, path: Sequence[Step], allowed: tuple[str, ...], *, hidden: frozenset[str]
 ) -> Problem:
     last = str(path[-1]) if path else ""
+    if last == _KEY_ITSELF:
+        found = _as_written(found)
     key = dotted(found.taken)
     value_place = found.node.location if isinstance(found.node, Scalar) else found.place
     match detail["type"]:
@@ -103,6 +105,16 @@ def _problem(
             return Problem(message, value_place, key, hint=hint)
 
 
+_KEY_ITSELF = "[key]"
+"""What pydantic calls the key of a mapping, where the key is wrong and not what stands under it."""
+
+
+def _as_written(found: Found) -> Found:
+    """The key that was found, as a value of its own."""
+    key = str(found.taken[-1])
+    return Found(Scalar(key, key, found.place), found.place, found.taken)
+
+
 def _said(detail: ErrorDetails, node: Node, value: str) -> tuple[str, str | None]:
     said = str(detail["msg"]).removeprefix("Value error, ")
     message, hint = f"{value}: {said[:1].lower()}{said[1:]}", None
@@ -113,8 +125,8 @@ def _said(detail: ErrorDetails, node: Node, value: str) -> tuple[str, str | None
             message = "nothing stands here"
         case "string_type" if isinstance(node, Scalar):
             message, hint = f"{value} is not text", f'put it in quotes: "{node.text}"'
-        case "string_pattern_mismatch" if detail.get("ctx", {}).get("pattern") == NAME_PATTERN:
-            message, hint = f"{value} is not a name", NAME_RULE
+        case "string_pattern_mismatch" if detail.get("ctx", {}).get("pattern") in NAME_RULES:
+            message, hint = f"{value} is not a name", NAME_RULES[detail["ctx"]["pattern"]]
         case "too_short":
             message = "at least one is needed here"
         case kind if kind in _KINDS:
@@ -144,7 +156,7 @@ _KINDS = {
 
 def shown(node: Node, key: str, *, hidden: frozenset[str]) -> str:
     """A value for a message: never a secret, never long."""
-    if key in hidden or ".auth" in key:
+    if key in hidden or ".auth" in key or key.startswith(f"{KEYS}."):
         return "the value"
     match node:
         case Scalar(value=None):

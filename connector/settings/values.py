@@ -52,6 +52,12 @@ def read_share(value: Any) -> Any:
     return float(value)
 
 
+SECRET_SCHEMA = {
+    "type": "string",
+    "pattern": r"^\$\{(file:[^}]+|[A-Za-z_][A-Za-z0-9_]*)\}$",
+    "description": "a reference, never the secret itself: ${NAME} or ${file:/run/secrets/name}",
+}
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(read_duration),

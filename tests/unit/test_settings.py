@@ -147,7 +147,7 @@ def test_every_error_is_told_at_once_in_reading_order(tmp_path):
         .replace("inactive_days between", "inactive_day between")
         .replace("and role =", "and rol =")
         .replace("10%", "10")
-        .replace("segments: false", "steps: true")
+        .replace("segments: false", "setps: true")
         .replace("feature <>", "feture <>")
     )
     heads = [line for line in refusal(tmp_path, text).splitlines() if not line.startswith("    ")]
@@ -160,7 +160,7 @@ def test_every_error_is_told_at_once_in_reading_order(tmp_path):
         "winback.yaml:9:49: segments[0].where: no column 'inactive_day'; did you mean inactive_days?",
         "winback.yaml:13:11: segments[1].where: no column 'rol'; did you mean role?",
         "winback.yaml:14:22: guards.max_change: '10' is not a share; write it like 20% or 0.2",
-        "winback.yaml:16:17: destinations.crm.lists: unknown key 'steps'",
+        "winback.yaml:16:17: destinations.crm.lists: unknown key 'setps'; did you mean steps?",
     ]
 
 
@@ -169,8 +169,8 @@ WRONG = [
     ("account: acme", "account: 7", "winback.yaml:2:10: account: '7' is not text\n    put it in quotes"),
     (
         "guards:",
-        "program: {name: x}\nguards:",
-        "winback.yaml:14:1: unknown key 'program'\n    allowed: version, account",
+        "progam: {name: x}\nguards:",
+        "winback.yaml:14:1: unknown key 'progam'; did you mean program?\n    allowed: version, account",
     ),
     ("guards:", "webhooks: {}\nguards:", "unknown key 'webhooks'\n    allowed: version, account"),
     ("36h", "36", "guards.stale_source: '36' is not a duration; write a number and a unit"),
@@ -190,7 +190,11 @@ WRONG = [
         "pagesize: 50",
         "unknown key 'pagesize'; did you mean page_size?\n    allowed: adapter, base_url",
     ),
-    ("page_size: 50", "enroll: workflow", "'workflow' is not allowed here\n    allowed: list, none"),
+    (
+        "page_size: 50",
+        "enroll: workflw",
+        "'workflw' is not allowed here; did you mean workflow?\n    allowed: list, workflow, none",
+    ),
     ("share: 50%", "share: 50", "sources.crm.rate.share: '50' is not a share; write it like 20% or 0.2"),
     ("share: 50%", "per_second: 5", "sources.crm.rate: unknown key 'per_second'\n    allowed: per_10s, per_day, share"),
     ("path: data.csv", "pth: data.csv", "sources.product: the key 'path' is missing"),
