@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from connector.errors import CredentialsError, WinbackError
 from connector.model import Finding, Severity
+from connector.program.model import Driver
 
 if TYPE_CHECKING:
     from connector.workspace import Workspace
@@ -127,8 +128,20 @@ def _check_source(workspace: Workspace, name: str) -> Callable[[], Iterator[Find
 def _check_destination(workspace: Workspace, name: str) -> Callable[[], Iterator[Finding]]:
     def check() -> Iterator[Finding]:
         yield from workspace.destination(name).check()
+        yield from _workflows(workspace, name)
 
     return check
+
+
+def _workflows(workspace: Workspace, name: str) -> Iterator[Finding]:
+    """Whether the workflows that contacts are enrolled in directly can take them."""
+    if workspace.playbook.destinations[name].enroll != "workflow":
+        return
+    for program in workspace.playbook.programs:
+        steps = [] if program.driver is Driver.CRM else [step.workflow for step in program.steps]
+        for workflow in dict.fromkeys([program.workflow, *steps]):
+            if workflow is not None:
+                yield workspace.destination(name).check_workflow(workflow)
 
 
 def _guarded(subject: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

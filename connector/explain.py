@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import SettingError
+from connector.permission import plain_reason
 from connector.plain import plain
-from connector.wanted import REASONS, blocked_reason, list_name
+from connector.program.codes import DEFERRALS, EXCLUSIONS, EXITS
+from connector.wanted import list_name
 
 if TYPE_CHECKING:
+    from connector.program.model import Verdict
     from connector.rules.conditions import CheckedSegment, Clause
     from connector.workspace import Workspace
 
@@ -40,6 +43,7 @@ class Story:
     reasons: Sequence[str]
     next_change: str | None
     outcome: Sequence[str]
+    program: Mapping[str, Any] = field(default_factory=lambda: {"state": "none", "step": None})
 
     def document(self) -> dict[str, Any]:
         """The `--json` document; keys as in the command line's contract."""
@@ -65,7 +69,7 @@ class Story:
                 }
                 for segment in self.segments
             ],
-            "program": {"state": "none", "step": None, "next": self.next_change, "reasons": list(self.reasons)},
+            "program": {**self.program, "next": self.next_change, "reasons": list(self.reasons)},
         }
 
 
@@ -83,19 +87,114 @@ def explain(workspace: Workspace, who: str, as_of: date) -> Story:
         )
     segments = checked_segments(workspace)
     stories = tell(segments, row)
-    reason = blocked_reason(row)
     change = next_change(segments, row, as_of)
     inside = [story.name for story in stories if story.matched is True and story.shadowed_by is None]
+    facts, shown = _facts(row), shown_id(workspace, contact_id)
+    if workspace.playbook.programs and workspace.playbook.destinations:
+        told = _in_program(workspace, contact_id, as_of)
+        return Story(
+            contact_id=shown,
+            as_of=as_of,
+            facts=facts,
+            segments=stories,
+            reasons=told.reasons,
+            next_change=told.upcoming or change,
+            outcome=told.lines(inside, change),
+            program=told.document,
+        )
+    reason = plain_reason(row)
     outcome = _outcome(inside, reason, change) if workspace.playbook.destinations else _reading_only(inside, change)
     return Story(
-        contact_id=shown_id(workspace, contact_id),
+        contact_id=shown,
         as_of=as_of,
-        facts=_facts(row),
+        facts=facts,
         segments=stories,
-        reasons=[REASONS[reason]] if reason else [],
+        reasons=[EXCLUSIONS[reason]] if reason else [],
         next_change=change,
         outcome=outcome,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the engine says about one contact, in words and as JSON values."""
+
+    document: Mapping[str, Any]
+    reasons: Sequence[str]
+    upcoming: str | None
+    on_lists: bool
+    head: str
+
+    def lines(self, inside: Sequence[str], change: str | None) -> list[str]:
+        """For a terminal."""
+        lists = ", ".join(list_name(segment) for segment in inside)
+        where = f"on the list {lists}" if lists and self.on_lists else "on no list"
+        told = [self.head, *(f"  because: {reason}" for reason in self.reasons), where]
+        if self.upcoming:
+            told.append(f"next: {self.upcoming}")
+        if change and change != self.upcoming:
+            told.append(f"segments: {change}")
+        if self.document["state"] == "in_program":
+            told.append("leaves the sequence at the first run after being active again")
+        return told
+
+
+def _in_program(workspace: Workspace, contact_id: str, as_of: date) -> _Told:
+    """What the engine would do about this contact now; the same code that decides for everybody."""
+    from connector.pipeline import only_destination
+    from connector.program import engine
+    from connector.programs import Crowd
+
+    # Everybody's pass evaluates the segments first; so does this one.
+    workspace.warehouse.evaluate(workspace.playbook.checked_segments, as_of)
+    system = workspace.destination(only_destination(workspace)).system
+    crowd = Crowd(workspace, as_of, system=system)
+    person = crowd.one(contact_id)
+    if person is None or not contact_id.startswith(f"{system}:"):
+        nowhere = {"state": "none", "step": None, "program": None, "reason": "not_in_crm"}
+        return _Told(nowhere, ["is not a contact of this CRM"], None, on_lists=False, head="in no program")
+    verdict = engine.verdict(crowd.world, person)
+    words = {**EXCLUSIONS, **DEFERRALS, **EXITS}
+    reasons = [words.get(verdict.reason, verdict.reason)] if verdict.reason else []
+    if person.eligibility.rule and verdict.state == "excluded":
+        reasons.append(person.eligibility.rule)
+    upcoming = f"{verdict.upcoming.on}: {verdict.upcoming.what}" if verdict.upcoming else None
+    episode = verdict.episode
+    document: dict[str, Any] = {
+        "state": verdict.state,
+        "step": verdict.step,
+        "program": verdict.program,
+        "reason": verdict.reason,
+        "episode_id": episode.episode_id if episode else None,
+        "entered_at": episode.entered_at.isoformat() if episode else None,
+        "entered_as": episode.entered_as if episode else None,
+        "eligible": person.eligibility.reason is None,
+        "rule": person.eligibility.rule,
+    }
+    on_lists = person.eligibility.reason is None and verdict.state not in {"held_out", "sunset"}
+    return _Told(document, reasons, upcoming, on_lists=on_lists, head=_head(verdict))
+
+
+def _head(verdict: Verdict) -> str:  # noqa: PLR0911  # one line per state
+    """One line: where the contact stands."""
+    program, step = verdict.program, verdict.step
+    match verdict.state:
+        case "in_program":
+            return f"in the program {program}, " + (f"at the step {step}" if step else "before the first step")
+        case "held_out":
+            return f"held out of the program {program} on purpose, to measure what it is worth"
+        case "leaving":
+            return f"leaves the program {program}"
+        case "candidate":
+            return f"enters the program {program} as soon as the daily cap allows"
+        case "deferred":
+            return f"waits to enter the program {program}" if program else "waits"
+        case "excluded":
+            return "may not be contacted"
+        case "sunset":
+            return "is left alone: did not answer before"
+        case _:
+            return "in no program"
 
 
 def tell(segments: Sequence[CheckedSegment], row: Mapping[str, Any]) -> list[SegmentStory]:
@@ -167,7 +266,7 @@ def _outcome(inside: Sequence[str], reason: str | None, change: str | None) -> l
     lines = []
     lists = [list_name(segment) for segment in inside]
     if reason is not None:
-        lines.append(f"on no list: {REASONS[reason]}")
+        lines.append(f"on no list: {EXCLUSIONS[reason]}")
     elif lists:
         lines.append("on the list " + ", ".join(lists))
     else:

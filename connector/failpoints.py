@@ -19,6 +19,8 @@ FAILPOINTS: Mapping[str, str] = {
     "pull.cursor_mirrored": "the journal knows the cursor as well",
     "apply.started": "the run exists, nothing is intended yet",
     "apply.undo_opened": "the undo file exists, nothing is written outside",
+    "apply.deciding": "the next decisions of a program are not in the journal yet",
+    "apply.decided": "decisions of a program are in the journal, nothing follows from them yet",
     "apply.undo_noted": "the undo file knows of a write that the ledger does not",
     "apply.intended": "the ledger intends a write that was not sent",
     "apply.sent": "the destination did the write, only the destination knows",

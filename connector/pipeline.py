@@ -7,19 +7,20 @@ the others in a row, so that what a scheduler does is what a person can do by ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
-from connector.errors import EmptySource, RejectedError, SettingError, WinbackError
-from connector.wanted import SEGMENT_PROPERTY, blocked_reason, list_name, property_specs, property_values
+from connector.errors import EmptySource, SettingError, WinbackError
+from connector.holdings import adopt_lists, current, drop_what_is_gone, read_back, settle
+from connector.permission import StillAllowed
 
 if TYPE_CHECKING:
-    from connector.contracts import Destination, RateBudget
+    from connector.contracts import RateBudget
     from connector.plan.apply import ApplyContext, ApplyReport
-    from connector.plan.build import Current, Plan, PlanInputs, Wanted
+    from connector.plan.build import Plan, PlanInputs
     from connector.pull import PullReport
     from connector.rules.conditions import CheckedSegment
     from connector.warehouse import Evaluation, IdentityReport, Warehouse
@@ -197,6 +198,7 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
     """Compare what should be with what the CRM holds because of us; unresolved writes are settled first."""
     from connector.merged import follow_merges
     from connector.plan.build import PlanInputs, build_plan
+    from connector.target import target
 
     name = only_destination(workspace)
     destination = workspace.destination(name)
@@ -209,12 +211,16 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
     for note in drift:
         workspace.reporter.line(note)
     evaluation = evaluate(workspace, day)
-    wanted = _wanted(workspace, destination, evaluation, lists=settings.lists.segments, properties=settings.properties)
+    merged = workspace.warehouse.merged(destination.system)
+    workspace.journal.episodes.rekey(merged)
+    aim = target(workspace, name, evaluation)
+    for note in aim.notes:
+        workspace.reporter.line(note)
     there = follow_merges(
         current(workspace, name),
-        merged=_merged(workspace, destination),
-        wanted=wanted.wanted,
-        blocked=wanted.blocked,
+        merged=_without_system(merged, destination.system),
+        wanted=aim.wanted,
+        blocked=aim.blocked,
         held=workspace.journal.held,
         destination=destination,
         name=name,
@@ -228,18 +234,24 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
         system=destination.system,
         capabilities=destination.capabilities,
         forecast=destination.forecast,
-        wanted=wanted.wanted,
+        wanted=aim.wanted,
         current=there,
         fingerprints=fingerprints(workspace, name),
-        excluded=wanted.excluded,
-        blocked=wanted.blocked,
+        excluded=aim.excluded,
+        blocked=aim.blocked,
+        frozen=aim.frozen,
+        paced=aim.paced,
+        capped=aim.capped,
+        decided=aim.decided,
+        deferred=aim.deferred,
+        programs=aim.programs,
         rejected=workspace.journal.rejections.active(name),
-        reachable=wanted.reachable,
+        reachable=aim.reachable,
         sources=workspace.warehouse.source_stats(),
         guards=workspace.playbook.guards,
         allowance=_allowance(settings.options.rate),
-        folder=getattr(settings.options, "list_folder", "winback"),
-        reason=wanted.reason,
+        folder=destination.folder,
+        reason=aim.reason,
     )
     return Planned(build_plan(inputs), inputs, drift)
 
@@ -255,11 +267,10 @@ def _require_facts(workspace: Workspace) -> None:
                 )
 
 
-def _merged(workspace: Workspace, destination: Destination) -> dict[str, str]:
+def _without_system(merged: Mapping[str, str], system: str) -> dict[str, str]:
     """Record ids of the destination that were merged away, and those of the survivors."""
-    prefix = f"{destination.system}:"
-    pairs = workspace.warehouse.merged(destination.system).items()
-    return {away.removeprefix(prefix): now.removeprefix(prefix) for away, now in pairs}
+    prefix = f"{system}:"
+    return {away.removeprefix(prefix): now.removeprefix(prefix) for away, now in merged.items()}
 
 
 def _allowance(rate: Any) -> Any:
@@ -287,83 +298,11 @@ def only_destination(workspace: Workspace) -> str:
     return names[0]
 
 
-@dataclass(slots=True)
-class _Decided:
-    """What `_wanted` worked out."""
-
-    wanted: Wanted
-    blocked: dict[str, str] = field(default_factory=dict)
-    excluded: dict[str, list[str]] = field(default_factory=dict)
-    reachable: int = 0
-    reason: Callable[[str, str], str | None] = lambda _list_name, _row_id: None
-
-
-def _wanted(
-    workspace: Workspace, destination: Destination, evaluation: Evaluation, *, lists: bool, properties: bool
-) -> _Decided:
-    """One pass over the contacts that are in a segment, or were written before and are not any more."""
-    from connector.plan.build import Wanted
-
-    system = f"{destination.system}:"
-    segments = workspace.playbook.segments
-    on_lists: dict[str, dict[str, str]] = {list_name(s.name): {} for s in segments} if lists else {}
-    values: dict[str, Mapping[str, str | None]] = {}
-    decided = _Decided(Wanted(on_lists, values, property_specs(segments) if properties else ()))
-    decided.reachable = workspace.warehouse.reachable(evaluation.as_of)
-    silent: dict[str, int | None] = {}
-    for row in workspace.warehouse.people(evaluation.as_of):
-        contact_id: str = row["contact_id"]
-        reason = blocked_reason(row)
-        if not contact_id.startswith(system):
-            if row["segments"]:
-                decided.excluded.setdefault("not_in_crm", []).append(contact_id)
-            continue
-        row_id = contact_id.removeprefix(system)
-        if reason is not None:
-            decided.blocked[row_id] = reason
-        for segment in row["segments"]:
-            if lists:
-                on_lists[list_name(segment)][row_id] = contact_id
-        if row["segments"] and properties and reason is None:
-            values[row_id] = property_values(row, row["segments"])
-        silent[row_id] = row.get("inactive_days")
-
-    def why(_: str, row_id: str) -> str | None:
-        days = silent.get(row_id)
-        return None if days is None else f"silent for {days} days"
-
-    decided.reason = why
-    return decided
-
-
-def current(workspace: Workspace, destination: str) -> Current:
-    """What the CRM holds because of us, as the journal has it."""
-    from connector.plan.build import Current
-
-    held = workspace.journal.held
-    list_ids = held.lists(destination)
-    names = held.property_names(destination)
-    if not workspace.playbook.destinations[destination].lists.segments:
-        # Without lists nothing tells which segments the CRM has seen, so it is asked: one call.
-        specs = property_specs(workspace.playbook.segments)
-        names = set(workspace.destination(destination).existing_properties(specs))
-    elif any(list_name(segment.name) not in list_ids for segment in workspace.playbook.segments):
-        # A segment the CRM has not seen yet: its choice may be missing from the property, so it is ensured again.
-        names = names - {SEGMENT_PROPERTY}
-    return Current(
-        lists=held.members(destination),
-        list_ids=list_ids,
-        properties=held.properties(destination),
-        property_names=names,
-        being_filled=workspace.journal.ledger.lists_being_filled(destination),
-    )
-
-
 def fingerprints(workspace: Workspace, destination: str) -> dict[str, str]:
     """Of everything a plan depends on; apply compares them and refuses when one has moved."""
     return {
         "facts": workspace.warehouse.version(),
-        "held": workspace.journal.held.version(destination),
+        "held": f"{workspace.journal.held.version(destination)} {workspace.journal.episodes.version()}",
         "playbook": workspace.playbook.digest(),
     }
 
@@ -389,139 +328,6 @@ def refuse_other_day(workspace: Workspace, path: Path, plan: Plan) -> None:
             f"the newest plan shows {plan.as_of}, not the day it was made",
             hint=f"make a new one: `winback plan`; or, if that day is meant: winback apply {path}",
         )
-
-
-# --- what the CRM really holds ------------------------------------------------------------------------------
-
-
-def settle(workspace: Workspace, name: str) -> None:
-    """Find out what became of the writes an interrupted run left behind; nothing happens when there are none."""
-    from connector.plan.recover import recover
-
-    if workspace.journal.ledger.unresolved(name):
-        recover(workspace.journal, workspace.destination(name), name=name, clock=workspace.clock)
-
-
-def adopt_lists(workspace: Workspace, name: str) -> list[str]:
-    """Take over lists of our names that the CRM has and the journal does not know, with whoever is on them.
-
-    Somebody may have made such a list by hand and hung a workflow on it, or the journal is new. Either way it is not
-    a list that this plan makes, so filling it is a change that the guards judge. One call, and only while a segment
-    has no list.
-    """
-    if not workspace.playbook.destinations[name].lists.segments:
-        return []
-    destination, held = workspace.destination(name), workspace.journal.held
-    known = held.lists(name)
-    missing = [list_name(s.name) for s in workspace.playbook.segments if list_name(s.name) not in known]
-    found = destination.lists(missing) if missing else {}
-    notes = []
-    for listed, ref in sorted(found.items()):
-        members = {row_id for page in destination.members(ref.list_id) for row_id in page}
-        known = {**known, listed: ref.list_id}
-        held.replace_lists(name, known)
-        held.replace_members(name, listed, members)
-        notes.append(f"list {listed}: it was there already, with {len(members):,} members; taken over")
-    return notes
-
-
-def read_back(workspace: Workspace, name: str) -> list[str]:
-    """Read lists and properties back from the CRM, correct our books, and say what others changed."""
-    destination = workspace.destination(name)
-    held = workspace.journal.held
-    members = held.members(name)
-    wanted_names = [list_name(segment.name) for segment in workspace.playbook.segments]
-    there, notes = _lists_there(workspace, name, sorted({*members, *wanted_names}))
-    held.replace_lists(name, there)
-    for listed in sorted(there):
-        now = {row_id for page in destination.members(there[listed]) for row_id in page}
-        ours = members.get(listed, set())
-        if now != ours:
-            notes += _list_drift(listed, joined=len(now - ours), gone=len(ours - now))
-            held.replace_members(name, listed, now)
-    return notes + _property_drift(workspace, name)
-
-
-def drop_what_is_gone(workspace: Workspace, name: str) -> list[str]:
-    """After a run in which something was refused: forget lists and properties that are no longer there.
-
-    They are made anew by the plan that follows, where a run that goes on believing in them would be refused for ever.
-    """
-    finished = (run for run in workspace.journal.runs.recent() if run.kind != "undo" and "rejected" in run.summary)
-    last = next(finished, None)
-    if last is None or not last.summary["rejected"]:
-        return []
-    held = workspace.journal.held
-    there, notes = _lists_there(workspace, name, sorted(held.lists(name)))
-    held.replace_lists(name, there)
-    _, gone = _properties_there(workspace, name)
-    return notes + gone
-
-
-def _lists_there(workspace: Workspace, name: str, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Ids of those of these lists that the CRM has, and what became of the others; a renamed list goes by its id."""
-    destination, known = workspace.destination(name), workspace.journal.held.lists(name)
-    there = {listed: ref.list_id for listed, ref in destination.lists(names).items()}
-    wanted = {list_name(segment.name) for segment in workspace.playbook.segments}
-    notes = []
-    for listed in sorted(known.keys() - there.keys()):
-        if _is_there(destination, known[listed]):
-            there[listed] = known[listed]
-            notes.append(f"list {listed}: it was renamed; winback goes on with it under its new name")
-        else:
-            notes.append(f"list {listed}: it was deleted" + ("; it will be made anew" if listed in wanted else ""))
-    return there, notes
-
-
-def _is_there(destination: Destination, list_id: str) -> bool:
-    try:
-        next(iter(destination.members(list_id)), None)
-    except RejectedError:
-        return False
-    return True
-
-
-def _properties_there(workspace: Workspace, name: str) -> tuple[set[str], list[str]]:
-    """Those of our properties that the CRM has as we need them; the books forget the others, which are told."""
-    held = workspace.journal.held
-    existing = set(workspace.destination(name).existing_properties(property_specs(workspace.playbook.segments)))
-    gone = sorted(held.property_names(name) - existing)
-    held.replace_property_names(name, existing)
-    return existing, [f"property {missing}: it was archived or changed" for missing in gone]
-
-
-def _list_drift(listed: str, *, joined: int, gone: int) -> list[str]:
-    parts = [f"{joined:,} put on by hand or another tool"] * bool(joined) + [
-        f"{gone:,} taken off, merged or deleted"
-    ] * bool(gone)
-    return [f"list {listed}: {', '.join(parts)}"] if parts else []
-
-
-def _property_drift(workspace: Workspace, name: str) -> list[str]:
-    from connector.contracts import chunks
-
-    destination = workspace.destination(name)
-    held = workspace.journal.held
-    ours = held.properties(name)
-    existing, notes = _properties_there(workspace, name)
-    edited = 0
-    for batch in chunks(sorted(ours), destination.capabilities.properties_per_read):
-        found = destination.read_properties(batch, sorted(existing)) if existing else {}
-        now = {
-            row_id: {key: value for key, value in found.get(row_id, {}).items() if key in ours[row_id]}
-            for row_id in batch
-        }
-        changed = {row_id: now[row_id] for row_id in batch if _values(now[row_id]) != _values(ours[row_id])}
-        edited += len(changed)
-        held.replace_properties(name, changed)
-    if edited:
-        people = "1 contact" if edited == 1 else f"{edited:,} contacts"
-        notes.append(f"properties: the values of {people} were changed by others")
-    return notes
-
-
-def _values(row: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: value for key, value in row.items() if value}
 
 
 # --- apply, undo, run ---------------------------------------------------------------------------------------
@@ -569,7 +375,19 @@ def run(workspace: Workspace, *, still_ours: StillOurs = unlocked) -> Applied:
     return Applied(recorded.report, set_aside=sum(report.rejects for report in pulled))
 
 
-WIN_AT_ONCE = frozenset({"opted_out", "bounced"})
+WIN_AT_ONCE = frozenset(
+    {
+        "opted_out",
+        "bounced",
+        "complained",
+        "suppressed",
+        "erased",
+        "snoozed",
+        "legal_hold",
+        "no_consent",
+        "consent_expired",
+    }
+)
 """Reasons for leaving every list that do not wait until a person has looked at a refused plan.
 
 Deletions do wait: a CRM that suddenly lost its contacts may be what the guard is about.
@@ -620,17 +438,9 @@ def publish(workspace: Workspace, as_of: date) -> dict[str, str]:
 
 
 def _decisions(workspace: Workspace, as_of: date) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for row in workspace.warehouse.people(as_of):
-        if row["segments"]:
-            reason = blocked_reason(row)
-            yield (
-                row["contact_id"],
-                {
-                    "segments": row["segments"],
-                    "inactive_days": row["inactive_days"],
-                    "blocked": reason,
-                },
-            )
+    from connector.programs import published
+
+    return published(workspace, as_of, system=workspace.destination(only_destination(workspace)).system)
 
 
 def _apply(workspace: Workspace, plan: Plan, run_id: str, *, still_ours: StillOurs) -> ApplyReport:
@@ -655,32 +465,17 @@ def _context(
 
     destination = workspace.destination(name)
     budget: RateBudget | None = workspace.budget(name)
-    suppressed = _Suppressed(workspace, destination.system)
     return ApplyContext(
         destination=destination,
         journal=workspace.journal,
         clock=workspace.clock,
         reporter=workspace.reporter,
-        consent=suppressed,
+        consent=StillAllowed(workspace, destination.system),
         run_id=run_id,
         fingerprints=fresh,
         check_lock=still_ours,
         calls=budget.calls if budget is not None else lambda: 0,
     )
-
-
-class _Suppressed:
-    """Who may not be added to a list, asked again just before each batch is written."""
-
-    def __init__(self, workspace: Workspace, system: str) -> None:
-        self._workspace = workspace
-        self._system = system
-
-    def __call__(self, row_ids: Sequence[str]) -> Mapping[str, str]:
-        """Of these records, those that are opted out, bounced, deleted or merged by what we know now."""
-        rows = self._workspace.warehouse.flags([f"{self._system}:{row_id}" for row_id in row_ids])
-        found = {row["contact_id"].removeprefix(f"{self._system}:"): blocked_reason(row) for row in rows}
-        return {row_id: reason for row_id, reason in found.items() if reason is not None}
 
 
 # --- keeping a record ---------------------------------------------------------------------------------------

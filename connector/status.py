@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector.errors import StateError
 from connector.plain import plain
+from connector.program.model import HOLDOUT
 
 if TYPE_CHECKING:
     from connector.journal.locks import Holder
@@ -60,6 +61,17 @@ class SetAsideLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramLine:
+    """How one program stands: open episodes by step, held out, waiting for the CRM's word, and why others ended."""
+
+    program: str
+    steps: Mapping[str, int]
+    held_out: int
+    unwritten: int
+    exits: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything `winback status` says."""
 
@@ -72,6 +84,7 @@ class Status:
     unresolved: int
     lock: str | None
     quota: Mapping[str, int | None]
+    programs: Sequence[ProgramLine] = ()
 
     def document(self) -> dict[str, Any]:
         """The `--json` document."""
@@ -101,7 +114,24 @@ def look(workspace: Workspace) -> Status:
         unresolved=len(journal.ledger.unresolved()),
         lock=str(at_work) if at_work is not None else None,
         quota={name: _remaining(workspace, name) for name in dict.fromkeys([*workspace.playbook.sources, *names])},
+        programs=_programs(workspace),
     )
+
+
+def _programs(workspace: Workspace) -> list[ProgramLine]:
+    """The playbook's programs, then those that are in it no more and still have episodes."""
+    counts = workspace.journal.episodes.counts()
+    names = dict.fromkeys([program.name for program in workspace.playbook.programs])
+    lines = []
+    for name in [*names, *(other for other in counts if other not in names)]:
+        count = counts.get(name)
+        if count is None:
+            lines.append(ProgramLine(name, {}, 0, 0, {}))
+        else:
+            held_out = count.by_arm.get(HOLDOUT, 0)
+            unwritten = count.by_state.get("decided", 0)
+            lines.append(ProgramLine(name, dict(count.by_step), held_out, unwritten, dict(count.exits)))
+    return lines
 
 
 def _state(run: Run, at_work: Holder | None) -> str:

@@ -1,29 +1,43 @@
-"""What the CRM should hold: lists and properties, for everybody who may be on them.
-
-Reads one row per contact that is in a segment or known to the destination; decides nothing that is not in the
-row. Who may not be touched is left out with a reason code and taken off whatever list they are on.
-"""
+"""What the CRM holds for a playbook by name: its lists, its properties, and what the properties say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from connector.model import PropertySpec, Segment
+from connector.program import personal
+from connector.program.model import Driver, Program
+
+
+class PlaybookLike(Protocol):
+    """What is asked of a playbook."""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments, in order."""
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """The programs, in order of priority."""
+
+
+class ListsLike(Protocol):
+    """Which lists are kept."""
+
+    @property
+    def segments(self) -> bool:
+        """One per segment."""
+
+    @property
+    def steps(self) -> bool:
+        """One per step of a program."""
+
 
 LIST_PREFIX = "winback · "
 
 SEGMENT_PROPERTY = "winback_segment"
 """The property that names the segments a contact is in; its choices are the playbook's segments."""
-
-REASONS: Mapping[str, str] = {
-    "opted_out": "has unsubscribed",
-    "bounced": "mail to the address fails for good",
-    "deleted": "was deleted in the CRM",
-    "merged": "was merged into another contact",
-    "not_in_crm": "is not a contact of this CRM",
-}
-"""Why somebody in a segment is written nowhere: code and words."""
 
 
 def list_name(segment: str) -> str:
@@ -31,15 +45,45 @@ def list_name(segment: str) -> str:
     return f"{LIST_PREFIX}{segment}"
 
 
-def blocked_reason(row: Mapping[str, Any]) -> str | None:
-    """The code of the first reason why this contact must not be on a list; None if there is none."""
-    if row.get("merged_into") is not None:
-        return "merged"
-    if row.get("deleted_at") is not None:
-        return "deleted"
-    if row.get("opted_out"):
-        return "opted_out"
-    return "bounced" if row.get("bounced") else None
+def program_list_name(program: str, step: str | None = None) -> str:
+    """The name of a step's list in the CRM; without a step, of the one list a workflow of the CRM waits on."""
+    return f"{LIST_PREFIX}{program}" + (f" · {step}" if step else "")
+
+
+def segment_lists(playbook: PlaybookLike, lists: ListsLike) -> tuple[str, ...]:
+    """The lists that say who is in which segment, in the playbook's order."""
+    return tuple(list_name(segment.name) for segment in playbook.segments) if lists.segments else ()
+
+
+def step_lists(programs: Iterable[Program], lists: ListsLike, enroll: str) -> tuple[str, ...]:
+    """The lists that start something: one per step, or one per program where the CRM does the waiting."""
+    if enroll != "list" or not lists.steps:
+        return ()
+    names: list[str] = []
+    for program in programs:
+        if program.driver is Driver.CRM:
+            names.append(program_list_name(program.name))
+        else:
+            names += [program_list_name(program.name, step.name) for step in program.steps]
+    return tuple(names)
+
+
+def sunset_lists(programs: Iterable[Program]) -> tuple[str, ...]:
+    """The lists of people who are left alone for good; programs may share one."""
+    wanted = (list_name(p.sunset.segment) for p in programs if p.sunset.after_episodes is not None)
+    return tuple(dict.fromkeys(wanted))
+
+
+def owned_lists(playbook: PlaybookLike, lists: ListsLike, enroll: str) -> tuple[str, ...]:
+    """Every list the playbook asks for, each once."""
+    programs = playbook.programs
+    sunset = sunset_lists(programs) if lists.segments or lists.steps else ()
+    return tuple(dict.fromkeys((*segment_lists(playbook, lists), *step_lists(programs, lists, enroll), *sunset)))
+
+
+def owned_properties(playbook: PlaybookLike) -> tuple[PropertySpec, ...]:
+    """Every contact property the playbook asks for: the segments', then the programs'."""
+    return (*property_specs(playbook.segments), *(personal.specs(playbook.programs) if playbook.programs else ()))
 
 
 def property_specs(segments: Iterable[Segment]) -> tuple[PropertySpec, ...]:

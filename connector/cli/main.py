@@ -14,16 +14,20 @@ from connector.cli import (
     apply,
     check,
     config,
+    consent,
     demo,
     explain,
     features,
     growth,
     init,
+    links,
     plan,
+    program,
     pull,
     run,
     sandbox,
     segments,
+    simulate,
     status,
     thresholds,
     undo,
@@ -62,6 +66,10 @@ app.command("explain", rich_help_panel=LOOK)(explain.command)
 app.command("growth", rich_help_panel=LOOK)(growth.command)
 app.command("thresholds", rich_help_panel=LOOK)(thresholds.command)
 app.command("plan", rich_help_panel=LOOK)(plan.command)
+app.command("simulate", rich_help_panel=LOOK)(simulate.command)
+app.add_typer(consent.app, name="consent", rich_help_panel=LOOK)
+app.add_typer(program.app, name="program", rich_help_panel=LOOK)
+app.add_typer(links.app, name="links", rich_help_panel=LOOK)
 app.command("status", rich_help_panel=LOOK)(status.command)
 app.command("apply", rich_help_panel=WRITE)(apply.command)
 app.command("run", rich_help_panel=WRITE)(run.command)

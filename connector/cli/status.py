@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from connector.cli.options import DEFAULT_CONFIG, AsJson, Config, Now
+
+if TYPE_CHECKING:
+    from connector.status import ProgramLine
 
 
 def command(*, as_json: AsJson = False, config: Config = DEFAULT_CONFIG, now: Now = None) -> None:
@@ -28,6 +33,8 @@ def command(*, as_json: AsJson = False, config: Config = DEFAULT_CONFIG, now: No
     for source in status.sources:
         newest = source.newest or "-"
         out(f"  {source.source} {source.stream}: {source.rows:,} rows, newest {newest}, read {source.read}")
+    for program in status.programs:
+        _program(program)
     out(f"  lock: {status.lock or 'free'}")
     for name, left in status.quota.items():
         out(f"  {name}: {left:,} API calls left today" if left is not None else f"  {name}: no daily limit set")
@@ -41,3 +48,14 @@ def command(*, as_json: AsJson = False, config: Config = DEFAULT_CONFIG, now: No
             out(f"    {redact(person.place)}: {person.reason}")
     for reject in status.set_aside[:20]:
         out(f"  set aside {reject.place}: {reject.reason}")
+
+
+def _program(program: ProgramLine) -> None:
+    """How a program stands, on a line or two."""
+    from connector.cli.terminal import out
+
+    inside = ", ".join(f"{step or 'before the first step'} {n:,}" for step, n in program.steps.items())
+    held = f" · {program.held_out:,} held out" if program.held_out else ""
+    out(f"  program {program.program}: {inside or 'nobody in it'}{held}")
+    if program.exits:
+        out("    left: " + ", ".join(f"{reason} {n:,}" for reason, n in program.exits.items()))

@@ -103,6 +103,7 @@ def undo_run(run_id: str, context: ApplyContext, *, folder: Path, destination_na
     walk.settle_unknown()
     report = walk.report(api_calls=meter.calls(), seconds=meter.seconds())
     if report.exit_code == 0:
+        context.journal.episodes.undo(run_id, context.clock.now())
         mark_undone(path, context.run_id)
     return report
 
@@ -144,6 +145,7 @@ def _undo_head(plan: Plan, context: ApplyContext) -> UndoHead:
         account=plan.account,
         destination=plan.destination,
         system=plan.system,
+        paced=plan.paced,
     )
 
 

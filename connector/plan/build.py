@@ -2,43 +2,62 @@
 
 The rules, all of them:
 
-- Only differences become steps. Properties and lists first, then every removal, then the additions, then the values.
+- Only differences become steps. Properties and lists first, then opt-outs, then who ends an episode and every removal,
+  then who enters and moves, then the values, then the additions: the mail that one sets off finds its values.
 - A row that is blocked (opted out, bounced, deleted) is never added, is taken off every list, and what we wrote about
   it is cleared; a record that is gone in the CRM is not written to any more.
 - A row that was refused too often is left out and counted as `quarantined`; one refused before travels in a step of
   its own, so that it cannot hold up the others again. Removals are tried for ever: nobody stays on a list for that.
 - A list that exists in our books but not in the CRM is made anew and filled from nothing.
+- A row that is frozen (what is known about its consent is too old) is neither added nor taken off; nothing about it
+  is written. A row that is held out is in nothing, like a blocked one, and counted apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from connector.contracts import Capabilities, Work
 from connector.model import PropertySpec
 from connector.plan.document import Allowance, ListChange, Plan, Sample
 from connector.plan.guards import Change, DefaultGuards, GuardInputs, GuardSettings, SourceState, check_guards
 from connector.plan.steps import (
+    OPT_OUT_TARGET,
+    WORKFLOW_TARGET,
     AddMembers,
+    CloseEpisodes,
+    Enroll,
     EnsureList,
     EnsureProperty,
+    MoveEpisodes,
+    OpenEpisodes,
+    OptOut,
     PropertyChange,
     RemoveMembers,
     SetProperties,
     Step,
+    Unenroll,
     Values,
+    is_list,
 )
+from connector.program.model import Entry, Exit, Move, Split
 
 __all__ = ["GONE", "Allowance", "Current", "Plan", "PlanInputs", "Rejected", "Wanted", "build_plan", "protection"]
 
 GONE = frozenset({"deleted", "merged", "erased"})
 """Reasons for being blocked that mean the CRM no longer has the record: nothing can be written to it."""
 
+HELD_OUT = "held_out"
+"""The reason code of rows that are in nothing because they are a program's holdout: not an exclusion, a choice."""
+
 QUARANTINED = "quarantined"
 """The reason code of rows that were refused too often."""
+
+WIN_AT_ONCE_EXITS = frozenset({"unsubscribed", "complained", "bounced", "erased", "lost_consent", "snoozed"})
+"""Ends of episodes that do not wait until a person has looked at a refused plan."""
 
 PROPERTIES_TARGET = ""
 """The target under which refused property rows are remembered; refused members are under their list's name."""
@@ -61,11 +80,25 @@ class Wanted:
     """What the destination should hold: who on which list (record id to contact id), and which values on whom.
 
     specs: The properties we own. A name that is not among them is never touched.
+    enrolled: Who is to be in which workflow, where enrollment is direct (workflow id, then record id to contact id).
+    opt_outs: Records whose opt-out the CRM has not heard of.
     """
 
     lists: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     properties: Mapping[str, Values] = field(default_factory=dict)
     specs: tuple[PropertySpec, ...] = ()
+    enrolled: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    opt_outs: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What the programs decided, to be written down in the journal as the plan is carried out."""
+
+    enter: Sequence[Entry] = ()
+    move: Sequence[Move] = ()
+    exit: Sequence[Exit] = ()
+    splits: Mapping[str, Split] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +111,7 @@ class Current:
     """
 
     lists: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Members by list, workflow (`workflow:<id>`) and `opt-out`."""
     list_ids: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, Values] = field(default_factory=dict)
     property_names: Collection[str] = ()
@@ -95,7 +129,10 @@ class PlanInputs:
 
     forecast: Calls the destination will need for an amount of work.
     excluded: Contacts left out before they became rows, by reason code.
-    blocked: Records that may not be added to a list, with the reason code.
+    blocked: Records that may not be on a list or have a value of ours, with the reason code.
+    frozen: Records about which nothing is written, neither added nor taken off, with the reason code.
+    paced: Lists whose additions a program's own caps pace: moving on from one to the next is no large change.
+    capped: Whether those caps bound how many enter a day.
     rejected: Rows refused before, by (kind, list name or "", record id).
     reachable: How many contacts we know and may contact; what `guards.max_change` is a share of.
     reason: Why a record joins a list, asked for the few that are shown.
@@ -114,6 +151,12 @@ class PlanInputs:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     excluded: Mapping[str, Sequence[str]] = field(default_factory=dict)
     blocked: Mapping[str, str] = field(default_factory=dict)
+    frozen: Mapping[str, str] = field(default_factory=dict)
+    paced: Collection[str] = ()
+    capped: bool = False
+    decided: Decided = field(default_factory=Decided)
+    deferred: Mapping[str, int] = field(default_factory=dict)
+    programs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rejected: Mapping[tuple[str, str, str], Rejected] = field(default_factory=dict)
     reachable: int = 0
     sources: Sequence[SourceState] = ()
@@ -126,15 +169,24 @@ class PlanInputs:
 
 def build_plan(inputs: PlanInputs) -> Plan:
     """The plan for these inputs, guards answered but not enforced."""
-    diffs = [_diff(name, inputs) for name in sorted({*inputs.wanted.lists, *inputs.current.lists})]
-    properties = _property_steps(inputs)
+    names = {*inputs.wanted.lists, *filter(is_list, inputs.current.lists)}
+    diffs = [_diff(name, inputs) for name in sorted(names)]
+    workflows = [_workflow_diff(workflow, inputs) for workflow in _workflows(inputs)]
+    decided = inputs.decided
     steps: tuple[Step, ...] = (
         *_missing_properties(inputs),
         *(EnsureList(diff.name, inputs.folder) for diff in diffs if diff.made),
+        *_opt_outs(inputs),
+        *([CloseEpisodes(tuple(decided.exit))] if decided.exit else []),
         *(RemoveMembers(diff.name, diff.remove) for diff in diffs if diff.remove),
+        *(Unenroll(diff.name, diff.remove) for diff in workflows if diff.remove),
+        *([OpenEpisodes(tuple(decided.enter), decided.splits)] if decided.enter else []),
+        *([MoveEpisodes(tuple(decided.move))] if decided.move else []),
+        *_property_steps(inputs),
         *(AddMembers(diff.name, diff.add) for diff in diffs if diff.add),
         *(AddMembers(diff.name, diff.retry, retried=True) for diff in diffs if diff.retry),
-        *properties,
+        *(Enroll(diff.name, diff.add) for diff in workflows if diff.add),
+        *(Enroll(diff.name, diff.retry, retried=True) for diff in workflows if diff.retry),
     )
     guards = check_guards(
         GuardInputs(
@@ -155,9 +207,13 @@ def build_plan(inputs: PlanInputs) -> Plan:
         fingerprints=dict(sorted(inputs.fingerprints.items())),
         steps=steps,
         lists=tuple(_list_change(diff, inputs) for diff in diffs),
-        excluded=_excluded(diffs, inputs),
+        excluded=_excluded([*diffs, *workflows], inputs),
+        deferred=dict(sorted(inputs.deferred.items())),
+        holdout=sum(reason == HELD_OUT for reason in inputs.blocked.values()),
+        programs=dict(inputs.programs),
+        paced=tuple(sorted(inputs.paced)),
         guards=guards,
-        api_calls=inputs.forecast(work_of(steps, inputs.capabilities)) if steps else 0,
+        api_calls=inputs.forecast(work_of(steps, inputs.capabilities)) if any(map(_outside, steps)) else 0,
         allowance=inputs.allowance,
     ).identified()
 
@@ -177,12 +233,30 @@ def protection(inputs: PlanInputs) -> Plan:
     return build_plan(
         replace(
             inputs,
-            wanted=Wanted(held, {}, specs),
+            wanted=Wanted(
+                {name: rows for name, rows in held.items() if is_list(name)},
+                {},
+                specs,
+                enrolled={
+                    name.removeprefix(WORKFLOW_TARGET): dict.fromkeys(current.lists[name], "")
+                    for name in current.lists
+                    if name.startswith(WORKFLOW_TARGET)
+                },
+                opt_outs=inputs.wanted.opt_outs,
+            ),
             current=replace(current, properties=blocked_values),
+            decided=Decided(exit=[leaving for leaving in inputs.decided.exit if leaving.reason in WIN_AT_ONCE_EXITS]),
             excluded={},
+            deferred={},
+            programs={},
             sources=(),
         )
     )
+
+
+def _outside(step: Step) -> bool:
+    """Whether a step is a write to the destination."""
+    return not isinstance(step, CloseEpisodes | OpenEpisodes | MoveEpisodes)
 
 
 def work_of(steps: Sequence[Step], capabilities: Capabilities) -> Work:
@@ -194,6 +268,9 @@ def work_of(steps: Sequence[Step], capabilities: Capabilities) -> Work:
         properties_to_ensure=sum(isinstance(step, EnsureProperty) for step in steps),
         member_batches=sum(-(-count // capabilities.members_per_call) for count in members),
         property_batches=sum(-(-count // capabilities.properties_per_call) for count in rows),
+        enrollments=sum(len(step.row_ids) for step in steps if isinstance(step, Enroll | Unenroll)),
+        workflows=len({step.workflow for step in steps if isinstance(step, Enroll | Unenroll)}),
+        opt_outs=sum(len(step.row_ids) for step in steps if isinstance(step, OptOut)),
     )
 
 
@@ -219,7 +296,7 @@ def _diff(name: str, inputs: PlanInputs) -> _ListDiff:
     wanted = inputs.wanted.lists.get(name)
     now = frozenset(inputs.current.lists.get(name, ())) if list_id is not None else frozenset()
     target = [row_id for row_id in wanted or () if row_id not in inputs.blocked]
-    joining = [row_id for row_id in target if row_id not in now]
+    joining = [row_id for row_id in target if row_id not in now and row_id not in inputs.frozen]
     fresh, retry, quarantined = _by_history(AddMembers.kind, name, joining, inputs)
     return _ListDiff(
         name=name,
@@ -228,9 +305,42 @@ def _diff(name: str, inputs: PlanInputs) -> _ListDiff:
         now=now,
         add=tuple(sorted(fresh)),
         retry=tuple(sorted(retry)),
-        remove=tuple(sorted(now.difference(target))),
+        remove=tuple(sorted(now.difference(target, inputs.frozen))),
         quarantined=tuple(sorted(quarantined)),
     )
+
+
+def _workflows(inputs: PlanInputs) -> list[str]:
+    """Every workflow somebody is to be in, or is in because of us."""
+    held = {name.removeprefix(WORKFLOW_TARGET) for name in inputs.current.lists if name.startswith(WORKFLOW_TARGET)}
+    return sorted({*inputs.wanted.enrolled, *held})
+
+
+def _workflow_diff(workflow: str, inputs: PlanInputs) -> _ListDiff:
+    """Like a list's, but one that is always there."""
+    wanted = inputs.wanted.enrolled.get(workflow, {})
+    now = frozenset(inputs.current.lists.get(f"{WORKFLOW_TARGET}{workflow}", ()))
+    target = [row_id for row_id in wanted if row_id not in inputs.blocked]
+    joining = [row_id for row_id in target if row_id not in now and row_id not in inputs.frozen]
+    fresh, retry, quarantined = _by_history(Enroll.kind, f"{WORKFLOW_TARGET}{workflow}", joining, inputs)
+    return _ListDiff(
+        name=workflow,
+        made=False,
+        list_id=workflow,
+        now=now,
+        add=tuple(sorted(fresh)),
+        retry=tuple(sorted(retry)),
+        remove=tuple(sorted(now.difference(target, inputs.frozen))),
+        quarantined=tuple(sorted(quarantined)),
+    )
+
+
+def _opt_outs(inputs: PlanInputs) -> Iterable[OptOut]:
+    """Opt-outs the CRM has not heard of, and that it can still be told."""
+    told = inputs.current.lists.get(OPT_OUT_TARGET, ())
+    new = [row_id for row_id in inputs.wanted.opt_outs if row_id not in told and inputs.blocked.get(row_id) not in GONE]
+    if new:
+        yield OptOut(tuple(sorted(new)))
 
 
 def _by_history(
@@ -271,9 +381,12 @@ def _excluded(diffs: Sequence[_ListDiff], inputs: PlanInputs) -> dict[str, tuple
     """Who was left out, each contact once per reason."""
     found: dict[str, set[str]] = {reason: set(ids) for reason, ids in inputs.excluded.items()}
     for diff in diffs:
-        wanted = inputs.wanted.lists.get(diff.name, {})
+        wanted = inputs.wanted.lists.get(diff.name) or inputs.wanted.enrolled.get(diff.name) or {}
         for row_id in wanted.keys() & inputs.blocked.keys():
-            found.setdefault(inputs.blocked[row_id], set()).add(wanted[row_id])
+            if inputs.blocked[row_id] != HELD_OUT:
+                found.setdefault(inputs.blocked[row_id], set()).add(wanted[row_id])
+        for row_id in wanted.keys() & inputs.frozen.keys():
+            found.setdefault(inputs.frozen[row_id], set()).add(wanted[row_id])
         for row_id in diff.quarantined:
             found.setdefault(QUARANTINED, set()).add(wanted[row_id])
     for row_id in _quarantined_rows(inputs):
@@ -287,11 +400,18 @@ def _change(diffs: Sequence[_ListDiff], inputs: PlanInputs) -> Change:
     staying: set[str] = set()
     joining: set[str] = set()
     filling: set[str] = set()
+    entering: set[str] = set()
     for diff in diffs:
         held |= diff.now
         staying |= diff.now.difference(diff.remove)
-        (filling if diff.made or diff.name in inputs.current.being_filled else joining).update(diff.add, diff.retry)
-    leaving = held.difference(staying, joining, filling, inputs.blocked)
+        if diff.name in inputs.paced:
+            entering.update(diff.add, diff.retry)
+        else:
+            (filling if diff.made or diff.name in inputs.current.being_filled else joining).update(diff.add, diff.retry)
+    if not inputs.capped:
+        under_way = (set(diff.now) for diff in diffs if diff.name in inputs.paced)
+        joining |= entering.difference(*under_way)
+    leaving = held.difference(staying, joining, filling, entering, inputs.blocked)
     return Change(
         joining=len(joining),
         filling=len(filling - joining),
@@ -333,10 +453,13 @@ def _property_changes(inputs: PlanInputs) -> Iterator[PropertyChange]:
     cleared: Values = dict.fromkeys(spec.name for spec in inputs.wanted.specs)
     for row_id in sorted({*wanted, *current}):
         reason = inputs.blocked.get(row_id)
-        if reason in GONE:
+        if reason in GONE or row_id in inputs.frozen:
             continue
+        now = current.get(row_id, _NOTHING)
         target = cleared if reason is not None else wanted.get(row_id, cleared)
-        change = _property_change(row_id, target, current.get(row_id, _NOTHING))
+        if target is not cleared and not now.keys() <= target.keys():
+            target = {**{name: None for name in now if name in cleared}, **target}
+        change = _property_change(row_id, target, now)
         if change.values:
             yield change
 

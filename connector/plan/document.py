@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from itertools import islice
@@ -21,18 +21,26 @@ from connector.contracts import chunks
 from connector.errors import StalePlan, StateError
 from connector.model import PropertySpec
 from connector.plan.guards import GuardResult
+from connector.plan.packing import pack, pack_entry, unpack, unpack_entry
 from connector.plan.steps import (
     AddMembers,
+    CloseEpisodes,
+    Enroll,
     EnsureList,
     EnsureProperty,
+    MoveEpisodes,
+    OpenEpisodes,
+    OptOut,
     PropertyChange,
     RemoveList,
     RemoveMembers,
     RemoveProperty,
     SetProperties,
     Step,
+    Unenroll,
     Values,
 )
+from connector.program.model import Entry, Exit, Move, Split
 
 SCHEMA_VERSION = 1
 
@@ -86,6 +94,10 @@ class Plan:
 
     fingerprints: Of the inputs; apply compares them with the present ones and refuses when they differ.
     excluded: Contact ids that would have been on a list, by reason code.
+    deferred: How many wait, by reason code.
+    holdout: How many are left alone on purpose.
+    programs: For each program, what it does now and what it can detect.
+    paced: The step lists of the programs: whoever leaves one is never put back by an undo.
     """
 
     account: str
@@ -101,6 +113,10 @@ class Plan:
     guards: tuple[GuardResult, ...]
     api_calls: int
     allowance: Allowance = field(default_factory=Allowance)
+    deferred: Mapping[str, int] = field(default_factory=dict)
+    holdout: int = 0
+    programs: Mapping[str, Any] = field(default_factory=dict)
+    paced: tuple[str, ...] = ()
     plan_id: str = ""
 
     def identified(self) -> Plan:
@@ -121,6 +137,27 @@ class Plan:
     def set(self) -> int:
         """Records whose properties change."""
         return sum(len(step.rows) for step in self.steps if isinstance(step, SetProperties))
+
+    @property
+    def written_rows(self) -> int:
+        """Rows of all steps that are writes to the destination."""
+        direct = sum(len(step.row_ids) for step in self.steps if isinstance(step, OptOut | Enroll | Unenroll))
+        return self.added + self.removed + self.set + direct
+
+    @property
+    def entered(self) -> int:
+        """Treated contacts whose episode begins; holdouts are counted in `holdout`."""
+        return sum(
+            not entry.episode.held_out
+            for step in self.steps
+            if isinstance(step, OpenEpisodes)
+            for entry in step.entries
+        )
+
+    @property
+    def ended(self) -> int:
+        """Episodes that end."""
+        return sum(len(step.exits) for step in self.steps if isinstance(step, CloseEpisodes))
 
     @property
     def empty(self) -> bool:
@@ -152,7 +189,7 @@ class Plan:
 
     def row_count(self) -> int:
         """How many rows `rows` yields."""
-        return self.added + self.removed + self.set + sum(len(ids) for ids in self.excluded.values())
+        return sum(map(_size, self.steps)) + sum(len(ids) for ids in self.excluded.values())
 
     def summary(self) -> dict[str, Any]:
         """What `winback plan --json` prints: the head without rows."""
@@ -166,9 +203,18 @@ class Plan:
             "made_at": self.made_at.isoformat(),
             "expires_at": self.expires_at.isoformat(),
             "fingerprints": dict(self.fingerprints),
-            "changes": {"add": self.added, "remove": self.removed, "set": self.set, "enroll": 0, "exit": 0},
+            "changes": {
+                "add": self.added,
+                "remove": self.removed,
+                "set": self.set,
+                "enroll": self.entered,
+                "exit": self.ended,
+            },
             "excluded": {reason: len(ids) for reason, ids in sorted(self.excluded.items())},
-            "holdout": 0,
+            "deferred": dict(sorted(self.deferred.items())),
+            "holdout": self.holdout,
+            "programs": dict(self.programs),
+            "paced": list(self.paced),
             "api_calls": {self.destination: self.api_calls},
             "allowance": asdict(self.allowance),
             "guards": [asdict(guard) for guard in self.guards],
@@ -211,15 +257,24 @@ class Plan:
         return document
 
 
-def step_rows(number: int, step: Step) -> Iterator[Row]:
+def step_rows(number: int, step: Step) -> Iterator[Row]:  # noqa: C901  # one case per kind of step
     """The rows of one step; a step without rows yields none."""
     match step:
-        case RemoveMembers() | AddMembers():
+        case RemoveMembers() | AddMembers() | OptOut() | Enroll() | Unenroll():
             for row_id in step.row_ids:
                 yield number, row_id, None, None, None
         case SetProperties():
             for row in step.rows:
                 yield number, row.row_id, None, row.values, row.before
+        case OpenEpisodes():
+            for entry in step.entries:
+                yield number, entry.episode.episode_id, None, pack_entry(entry), None
+        case MoveEpisodes():
+            for move in step.moves:
+                yield number, move.episode_id, None, pack(move), None
+        case CloseEpisodes():
+            for leaving in step.exits:
+                yield number, leaving.episode_id, None, pack(leaving), None
         case EnsureProperty() | EnsureList() | RemoveList() | RemoveProperty():
             return
         case _:
@@ -237,20 +292,31 @@ def content_id(plan: Plan) -> str:
     return "plan-" + digest.hexdigest()[:24]
 
 
-def _content(step: Step) -> Sequence[str] | Sequence[PropertyChange]:
+def _size(step: Step) -> int:
+    """How many rows a step has."""
+    return len(_content(step))
+
+
+def _content(step: Step) -> Sequence[Any]:
     """The rows of one step as they are."""
     match step:
-        case RemoveMembers() | AddMembers():
+        case RemoveMembers() | AddMembers() | OptOut() | Enroll() | Unenroll():
             return step.row_ids
         case SetProperties():
             return step.rows
+        case OpenEpisodes():
+            return step.entries
+        case MoveEpisodes():
+            return step.moves
+        case CloseEpisodes():
+            return step.exits
         case EnsureProperty() | EnsureList() | RemoveList() | RemoveProperty():
             return ()
         case _:
             assert_never(step)
 
 
-def _head(step: Step) -> dict[str, Any]:
+def _head(step: Step) -> dict[str, Any]:  # noqa: PLR0911  # one head per kind of step
     """A step without its rows."""
     match step:
         case RemoveMembers():
@@ -259,6 +325,17 @@ def _head(step: Step) -> dict[str, Any]:
             return {"kind": step.kind, "list": step.list_name, "count": len(step.row_ids), "retried": step.retried}
         case SetProperties():
             return {"kind": step.kind, "count": len(step.rows), "retried": step.retried}
+        case Enroll():
+            return {
+                "kind": step.kind, "workflow": step.workflow, "count": len(step.row_ids), "retried": step.retried,
+            }  # fmt: skip
+        case Unenroll():
+            return {"kind": step.kind, "workflow": step.workflow, "count": len(step.row_ids)}
+        case OpenEpisodes():
+            splits = {name: pack(split) for name, split in sorted(step.splits.items())}
+            return {"kind": step.kind, "count": len(step.entries), "splits": splits}
+        case OptOut() | MoveEpisodes() | CloseEpisodes():
+            return {"kind": step.kind, "count": _size(step)}
         case EnsureProperty() | EnsureList() | RemoveList() | RemoveProperty():
             return {"kind": step.kind, **asdict(step)}
         case _:
@@ -277,8 +354,10 @@ def _text(document: Mapping[str, Any]) -> str:
     return json.dumps(document, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
 
 
-def _plain(row: PropertyChange) -> tuple[str, Values, Values]:
-    return row.row_id, row.values, row.before
+def _plain(row: Any) -> Any:
+    if isinstance(row, PropertyChange):
+        return row.row_id, row.values, row.before
+    return pack_entry(row) if isinstance(row, Entry) else pack(row)
 
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain).encode
@@ -408,6 +487,10 @@ def _plan(document: Mapping[str, Any], rows: Iterator[Row] | None) -> Plan:
         guards=tuple(GuardResult(**guard) for guard in document["guards"]),
         api_calls=document["api_calls"][document["destination"]],
         allowance=Allowance(**document["allowance"]),
+        deferred=document.get("deferred", {}),
+        holdout=document.get("holdout", 0),
+        programs=document.get("programs", {}),
+        paced=tuple(document.get("paced", ())),
         plan_id=document["plan_id"],
     )
 
@@ -419,7 +502,7 @@ def _rows_inside(document: Mapping[str, Any]) -> Iterator[Row]:
             if isinstance(row, str):
                 yield number, row, None, None, None
             else:
-                yield number, row["row_id"], None, row["values"], row["before"]
+                yield number, row["row_id"], None, row["values"], row.get("before")
     for reason, ids in document["excluded_contacts"].items():
         for contact_id in ids:
             yield EXCLUDED, contact_id, reason, None, None
@@ -430,24 +513,42 @@ def _list_change(document: Mapping[str, Any]) -> ListChange:
 
 
 def _step(head: Mapping[str, Any], rows: list[Row]) -> Step:
+    reader = _READERS.get(head["kind"])
+    if reader is None:
+        raise StateError(f"the plan has a step of the unknown kind {head['kind']!r}", hint="make a new plan.")
     fields = {name: value for name, value in head.items() if name not in {"kind", "rows", "count", "list"}}
-    step: Step
-    match head["kind"]:
-        case EnsureProperty.kind:
-            choices = tuple((value, label) for value, label in fields["spec"]["choices"])
-            step = EnsureProperty(PropertySpec(**{**fields["spec"], "choices": choices}))
-        case EnsureList.kind:
-            step = EnsureList(**fields)
-        case RemoveMembers.kind:
-            step = RemoveMembers(head["list"], tuple(row[1] for row in rows))
-        case AddMembers.kind:
-            step = AddMembers(head["list"], tuple(row[1] for row in rows), **fields)
-        case SetProperties.kind:
-            step = SetProperties(tuple(PropertyChange(row[1], row[3] or {}, row[4] or {}) for row in rows), **fields)
-        case RemoveList.kind:
-            step = RemoveList(**fields)
-        case RemoveProperty.kind:
-            step = RemoveProperty(**fields)
-        case kind:
-            raise StateError(f"the plan has a step of the unknown kind {kind!r}", hint="make a new plan.")
-    return step
+    return reader(head, fields, rows)
+
+
+def _property_spec(fields: Mapping[str, Any]) -> PropertySpec:
+    choices = tuple((value, label) for value, label in fields["spec"]["choices"])
+    return PropertySpec(**{**fields["spec"], "choices": choices})
+
+
+def _ids(rows: Iterable[Row]) -> tuple[str, ...]:
+    return tuple(row[1] for row in rows)
+
+
+def _opening(fields: Mapping[str, Any], rows: Iterable[Row]) -> OpenEpisodes:
+    splits = {name: unpack(Split, packed) for name, packed in fields["splits"].items()}
+    return OpenEpisodes(tuple(unpack_entry(row[3] or {}) for row in rows), splits)
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any], list[Row]], Step]] = {
+    EnsureProperty.kind: lambda _, fields, __: EnsureProperty(_property_spec(fields)),
+    EnsureList.kind: lambda _, fields, __: EnsureList(**fields),
+    RemoveMembers.kind: lambda head, _, rows: RemoveMembers(head["list"], _ids(rows)),
+    AddMembers.kind: lambda head, fields, rows: AddMembers(head["list"], _ids(rows), **fields),
+    SetProperties.kind: lambda _, fields, rows: SetProperties(
+        tuple(PropertyChange(row[1], row[3] or {}, row[4] or {}) for row in rows), **fields
+    ),
+    RemoveList.kind: lambda _, fields, __: RemoveList(**fields),
+    RemoveProperty.kind: lambda _, fields, __: RemoveProperty(**fields),
+    OptOut.kind: lambda _, __, rows: OptOut(_ids(rows)),
+    Enroll.kind: lambda _, fields, rows: Enroll(row_ids=_ids(rows), **fields),
+    Unenroll.kind: lambda _, fields, rows: Unenroll(row_ids=_ids(rows), **fields),
+    OpenEpisodes.kind: lambda _, fields, rows: _opening(fields, rows),
+    MoveEpisodes.kind: lambda _, __, rows: MoveEpisodes(tuple(unpack(Move, row[3] or {}) for row in rows)),
+    CloseEpisodes.kind: lambda _, __, rows: CloseEpisodes(tuple(unpack(Exit, row[3] or {}) for row in rows)),
+}
+"""How each kind of step is read back: from its head, its own fields, and its rows."""

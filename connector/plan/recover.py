@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, assert_never
 
 from connector.contracts import Clock, Destination, chunks
-from connector.errors import RejectedError
+from connector.errors import RejectedError, RetriableError
 from connector.failpoints import failpoint
 from connector.model import Outcome, Receipt
 from connector.plan.sending import ReadBack
-from connector.plan.steps import Values
+from connector.plan.steps import WORKFLOW_TARGET, Values
+
+ROW_KINDS = frozenset({"add_members", "remove_members", "set_properties", "enroll", "unenroll", "opt_out"})
+"""Kinds of batches whose rows are records."""
 
 if TYPE_CHECKING:
     from connector.journal import Batch, Journal
@@ -25,26 +29,35 @@ class Recovered:
     batches: int = 0
     written: int = 0
     not_written: int = 0
+    still_open: int = 0
 
     def __str__(self) -> str:
         """One line for the terminal."""
-        return (
+        told = (
             f"settled {self.batches:,} unfinished writes of an earlier run: "
             f"{self.written:,} rows had been written, {self.not_written:,} had not"
         )
+        return told + (f", {self.still_open:,} cannot be told yet and wait" if self.still_open else "")
 
 
 def recover(journal: Journal, destination: Destination, *, name: str, clock: Clock) -> Recovered:
     """Settle every open batch of this destination; afterwards the ledger holds no unknowns.
 
-    A list is read once however many open batches it has. Safe to interrupt and to repeat.
+    All but enrollments of which the system cannot say yet whether they happened: they stay open, and their rows are
+    left alone until it can. A list is read once however many open batches it has. Safe to interrupt and to repeat.
     """
     left = journal.ledger.unresolved(name)
     members = _Members(destination, journal.held.lists(name), left)
-    written = not_written = 0
+    written = not_written = still_open = 0
     for batch in left:
         undecided = _undecided(batch)
-        done = _done(batch, undecided, destination, members) if undecided else ()
+        try:
+            done = _done(batch, undecided, destination, members) if undecided else ()
+        except RetriableError:
+            if batch.kind != "enroll":
+                raise
+            still_open += len(undecided)
+            continue
         failpoint("recover.read_back")
         if not undecided:
             journal.ledger.confirm(batch.batch_id, clock.now())
@@ -58,7 +71,7 @@ def recover(journal: Journal, destination: Destination, *, name: str, clock: Clo
         written += len(done)
         not_written += len(undecided) - len(done)
         failpoint("recover.settled")
-    return Recovered(len(left), written, not_written)
+    return Recovered(len(left), written, not_written, still_open)
 
 
 def membership_reader(destination: Destination, list_id: str, *, adding: bool) -> ReadBack:
@@ -85,9 +98,28 @@ def property_reader(destination: Destination, wanted: Mapping[str, Values]) -> R
     return read
 
 
+def enrollment_reader(destination: Destination, workflow: str, *, enrolling: bool, since: datetime) -> ReadBack:
+    """Asks the workflow about the rows; whoever went through it since counts as enrolled: never twice.
+
+    since: When the write was intended; what the workflow shows may be older, and then it raises RetriableError.
+    """
+
+    def read(row_ids: Sequence[str]) -> Mapping[str, bool]:
+        if not enrolling:
+            return {row: not there for row, there in destination.enrolled(workflow, row_ids, still=True).items()}
+        return destination.enrolled(workflow, row_ids, since=since)
+
+    return read
+
+
+def opt_out_reader(destination: Destination) -> ReadBack:
+    """Asks the destination whether it counts these records as opted out."""
+    return destination.opted_out
+
+
 def _undecided(batch: Batch) -> tuple[str, ...]:
     """What is open about a batch: rows, or its target for the kinds without rows."""
-    if batch.kind in {"add_members", "remove_members", "set_properties"}:
+    if batch.kind in ROW_KINDS:
         return batch.undecided
     return (batch.target,) if batch.state != "sent" else ()
 
@@ -105,6 +137,13 @@ def _done(  # noqa: PLR0911  # one answer per kind of batch
             wanted = (batch.payload or {})["values"]
             found = property_reader(destination, wanted)(undecided)
             return [row_id for row_id in undecided if found.get(row_id)]
+        case "enroll" | "unenroll":
+            workflow = batch.target.removeprefix(WORKFLOW_TARGET)
+            enrolling = batch.kind == "enroll"
+            reader = enrollment_reader(destination, workflow, enrolling=enrolling, since=batch.intended_at)
+            return [row_id for row_id, done in reader(undecided).items() if done]
+        case "opt_out":
+            return [row_id for row_id, done in opt_out_reader(destination)(undecided).items() if done]
         case "ensure_list":
             return undecided if members.exists(batch.target) else ()
         case "remove_list":

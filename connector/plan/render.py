@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from connector.plan.document import ListChange, Plan
 from connector.plan.steps import EnsureProperty, SetProperties
+from connector.program.codes import DEFERRALS, EXCLUSIONS, EXITS
 
 WIDTH = 100
 """Columns the text is made for; longer names and reasons are cut."""
@@ -14,14 +16,11 @@ WIDTH = 100
 SMALL_SHARE = 0.001
 """Below this a share of the day's calls is told as "under 0.1 %"."""
 
-EXCLUDED_WORDS = {
-    "opted_out": "opted out",
-    "bounced": "mail bounces",
-    "deleted": "deleted in the CRM",
-    "merged": "merged into another contact",
+OWN_WORDS = {
+    "not_in_crm": "is not a contact of this CRM",
     "quarantined": "refused too often; `winback status` lists them",
 }
-"""Reason codes in words; a code that is not here speaks for itself."""
+"""Reasons that are the plan's own; a code that is nowhere speaks for itself."""
 
 
 def render_plan(plan: Plan, *, width: int = WIDTH) -> str:
@@ -34,7 +33,9 @@ def _lines(plan: Plan, width: int) -> list[str]:
         f"Plan {plan.plan_id} for {plan.destination}, as of {plan.as_of}",
         "",
         *_changes(plan, width),
+        *_programs(plan),
         *_excluded(plan),
+        *_deferred(plan),
         *_cost(plan),
         *_guards(plan, width),
         f"  Valid until {plan.expires_at:%Y-%m-%d %H:%M} UTC, as long as nothing it was made from changes.",
@@ -103,14 +104,65 @@ def _properties(plan: Plan) -> Iterator[str]:
         yield ""
 
 
-def _excluded(plan: Plan) -> Iterator[str]:
-    if not plan.excluded:
+def _programs(plan: Plan) -> Iterator[str]:
+    """What each program does now, and what its holdout will be able to show."""
+    for name, said in plan.programs.items():
+        yield f"  Program {name}: {_count(said['inside'], 'contact')} in it after this"
+        yield from _happenings(said)
+        yield from _measurement(said)
+        yield ""
+
+
+def _happenings(said: Mapping[str, Any]) -> Iterator[str]:
+    held = f"; {said['held_out']:,} held out" if said["held_out"] else ""
+    for title, counts, words in (
+        ("enter", said["enter"], {}),
+        ("step", said["steps"], {}),
+        ("passed over", said["skipped"], {}),
+        ("leave", said["exit"], EXITS),
+        ("offers", said["offers"], {}),
+    ):
+        if counts or (title == "enter" and held):
+            parts = ", ".join(f"{words.get(code, code)} {number:,}" for code, number in _largest_first(counts))
+            yield f"    {title:11}  {sum(counts.values()):>6,}  {parts}{held if title == 'enter' else ''}"
+
+
+def _measurement(said: Mapping[str, Any]) -> Iterator[str]:
+    holdout, found = said.get("holdout"), said.get("detectable")
+    if not holdout or not found:
         return
-    yield "  Left out"
-    width = max(len(f"{len(ids):,}") for ids in plan.excluded.values())
-    for reason, ids in sorted(plan.excluded.items(), key=lambda item: (-len(item[1]), item[0])):
-        yield f"    {len(ids):>{width},}  {_words(reason)}"
+    if not holdout["share"]:
+        yield "    no holdout: what this program is worth will not be known"
+        return
+    yield f"    holdout {_percent(holdout['share'])} of {holdout['eligible']:,} eligible, by {holdout['unit']}"
+    if found["points"] is None:
+        yield "    too few people to detect any lift"
+    else:
+        judged = f", to be judged from {found['from']}" if found["from"] else ""
+        yield f"    detects +{found['points']:g} points on {_percent(found['base'])} who return unasked{judged}"
+
+
+def _excluded(plan: Plan) -> Iterator[str]:
+    yield from _counted("Left out", {reason: len(ids) for reason, ids in plan.excluded.items()}, EXCLUSIONS)
+
+
+def _deferred(plan: Plan) -> Iterator[str]:
+    yield from _counted("Waiting", plan.deferred, DEFERRALS)
+
+
+def _counted(title: str, counts: Mapping[str, int], words: Mapping[str, str]) -> Iterator[str]:
+    """A heading and one line per reason, the most frequent first."""
+    if not counts:
+        return
+    yield f"  {title}"
+    width = max(len(f"{number:,}") for number in counts.values())
+    for reason, number in _largest_first(counts):
+        yield f"    {number:>{width},}  {words.get(reason) or OWN_WORDS.get(reason, reason)}"
     yield ""
+
+
+def _largest_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _cost(plan: Plan) -> Iterator[str]:
@@ -153,7 +205,7 @@ def _signed(sign: str, number: int) -> str:
 
 
 def _words(reason: str) -> str:
-    return EXCLUDED_WORDS.get(reason, reason)
+    return EXCLUSIONS.get(reason) or OWN_WORDS.get(reason, reason)
 
 
 def _count(number: int, thing: str) -> str:

@@ -7,10 +7,11 @@ A step says what, never how: batching, retries and the ledger belong to `apply.p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from connector.model import PropertySpec
+from connector.program.model import Entry, Exit, Move, Split
 
 Values: TypeAlias = Mapping[str, str | None]
 """Property values by name; None means empty, and so does a name that is not there."""
@@ -88,4 +89,86 @@ class RemoveProperty:
     name: str
 
 
-Step: TypeAlias = EnsureProperty | EnsureList | RemoveMembers | AddMembers | SetProperties | RemoveList | RemoveProperty
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """Tell the CRM that these people may not be mailed any more; never the opposite."""
+
+    kind: ClassVar[str] = "opt_out"
+    row_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Enroll:
+    """Enroll records in a workflow directly, one call each. `retried` rows were refused before."""
+
+    kind: ClassVar[str] = "enroll"
+    workflow: str
+    row_ids: tuple[str, ...]
+    retried: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unenroll:
+    """Take records out of a workflow directly, one call each."""
+
+    kind: ClassVar[str] = "unenroll"
+    workflow: str
+    row_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEpisodes:
+    """Write down in the journal whose episodes end, and why; the removals follow."""
+
+    kind: ClassVar[str] = "close_episodes"
+    exits: tuple[Exit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEpisodes:
+    """Write down in the journal who enters, holdouts too: they get nothing else."""
+
+    kind: ClassVar[str] = "open_episodes"
+    entries: tuple[Entry, ...]
+    splits: Mapping[str, Split] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveEpisodes:
+    """Write down in the journal who takes which step; values and memberships follow."""
+
+    kind: ClassVar[str] = "move_episodes"
+    moves: tuple[Move, ...]
+
+
+JournalStep: TypeAlias = CloseEpisodes | OpenEpisodes | MoveEpisodes
+"""Decisions: they concern the journal only, and each is one transaction that is safe to repeat."""
+
+DirectStep: TypeAlias = OptOut | Enroll | Unenroll
+"""Writes about single records that are neither a list nor a value."""
+
+Step: TypeAlias = (
+    EnsureProperty
+    | EnsureList
+    | RemoveMembers
+    | AddMembers
+    | SetProperties
+    | RemoveList
+    | RemoveProperty
+    | JournalStep
+    | DirectStep
+)
+
+WORKFLOW_TARGET = "workflow:"
+OPT_OUT_TARGET = "opt-out"
+"""What the books call the members of a workflow, and those whose opt-out we wrote: lists that are not lists."""
+
+
+def is_list(target: str) -> bool:
+    """Whether a target in the books is a list of the CRM."""
+    return target != OPT_OUT_TARGET and not target.startswith(WORKFLOW_TARGET)
+
+
+def direct_target(step: DirectStep) -> str:
+    """Under what name the books keep the rows of this step."""
+    return OPT_OUT_TARGET if isinstance(step, OptOut) else f"{WORKFLOW_TARGET}{step.workflow}"

@@ -22,7 +22,9 @@ from connector.errors import StateError
 from connector.plan.build import work_of
 from connector.plan.document import ListChange, Plan
 from connector.plan.steps import (
+    WORKFLOW_TARGET,
     AddMembers,
+    Enroll,
     EnsureList,
     EnsureProperty,
     PropertyChange,
@@ -31,6 +33,7 @@ from connector.plan.steps import (
     RemoveProperty,
     SetProperties,
     Step,
+    Unenroll,
     Values,
 )
 
@@ -47,6 +50,7 @@ class UndoHead:
     """Whose undo file this is.
 
     undoes: The run that this run took back, if it did.
+    paced: Step lists of programs: joining one again could start a sequence again, so nobody is put back on them.
     order: Which one of the folder's files this is; run ids sort by a clock that `--now` may have set back.
     """
 
@@ -57,6 +61,7 @@ class UndoHead:
     system: str
     undoes: str | None = None
     order: int = 0
+    paced: Sequence[str] = ()
 
 
 class UndoFile:
@@ -225,9 +230,12 @@ def undo_plan(
     """The plan that brings back what was there before this run; `list_ids` are those of the lists that exist now."""
     ids = {**{entry.target: entry.list_id for entry in log.entries if entry.list_id is not None}, **list_ids}
     lists = tuple(_made_lists(log, ids))
+    going = {step.name for step in lists if not step.only_if_empty}
     steps: tuple[Step, ...] = (
-        *_members_back(log, {step.name for step in lists if not step.only_if_empty}),
+        *_members_off(log, going),
+        *_enrolled_back(log),
         *_values_back(log),
+        *_members_back(log, going),
         *lists,
         *(RemoveProperty(entry.target) for entry in reversed(log.entries) if entry.made_property),
     )
@@ -261,16 +269,36 @@ def _made_lists(log: UndoLog, ids: Mapping[str, str]) -> Iterable[RemoveList]:
             yield RemoveList(entry.target, ids[entry.target], only_if_empty=entry.created is None)
 
 
+def _members_off(log: UndoLog, going: Collection[str]) -> Iterable[Step]:
+    """Added members go; those of a list that goes as a whole need not."""
+    for name, rows in sorted(_moved(log, AddMembers.kind, going).items()):
+        yield RemoveMembers(name, tuple(sorted(rows)))
+
+
 def _members_back(log: UndoLog, going: Collection[str]) -> Iterable[Step]:
-    """Added members go, removed ones return; a list that goes as a whole needs neither."""
-    added: dict[str, set[str]] = {}
-    removed: dict[str, set[str]] = {}
+    """Removed members return, but to no list of a step; after everybody who goes, as in any plan."""
+    for name, rows in sorted(_moved(log, RemoveMembers.kind, going).items()):
+        if name not in log.head.paced:
+            yield AddMembers(name, tuple(sorted(rows)))
+
+
+def _moved(log: UndoLog, kind: str, going: Collection[str]) -> Mapping[str, set[str]]:
+    """Whom writes of this kind changed, by list; lists that go as a whole are left out."""
+    found: dict[str, set[str]] = {}
     for entry in log.entries:
-        side = {AddMembers.kind: added, RemoveMembers.kind: removed}.get(entry.kind)
-        if side is not None and entry.target not in going:
-            side.setdefault(entry.target, set()).update(row for row in entry.row_ids if entry.changed(row))
-    yield from (RemoveMembers(name, tuple(sorted(rows))) for name, rows in sorted(added.items()) if rows)
-    yield from (AddMembers(name, tuple(sorted(rows))) for name, rows in sorted(removed.items()) if rows)
+        if entry.kind == kind and entry.target not in going:
+            found.setdefault(entry.target, set()).update(row for row in entry.row_ids if entry.changed(row))
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _enrolled_back(log: UndoLog) -> Iterable[Step]:
+    """Whoever this run enrolled leaves the workflow; whom it took out is not enrolled again, and opt-outs stand."""
+    enrolled: dict[str, set[str]] = {}
+    for entry in log.entries:
+        if entry.kind == Enroll.kind:
+            workflow = entry.target.removeprefix(WORKFLOW_TARGET)
+            enrolled.setdefault(workflow, set()).update(row for row in entry.row_ids if entry.changed(row))
+    yield from (Unenroll(workflow, tuple(sorted(rows))) for workflow, rows in sorted(enrolled.items()) if rows)
 
 
 def _values_back(log: UndoLog) -> Iterable[Step]:

@@ -20,19 +20,33 @@ from connector.failpoints import failpoint
 from connector.model import Ensured, Outcome, PropertyRow, PropertySpec, Receipt
 from connector.plan.document import Plan
 from connector.plan.outcome import ApplyReport, Refusal
-from connector.plan.recover import membership_reader, property_reader, recover
+from connector.plan.recover import (
+    enrollment_reader,
+    membership_reader,
+    opt_out_reader,
+    property_reader,
+    recover,
+)
 from connector.plan.sending import PAUSE_SECONDS, Answer, ReadBack, Send, send_batch
 from connector.plan.steps import (
     AddMembers,
+    CloseEpisodes,
+    DirectStep,
+    Enroll,
     EnsureList,
     EnsureProperty,
+    MoveEpisodes,
+    OpenEpisodes,
+    OptOut,
     PropertyChange,
     RemoveList,
     RemoveMembers,
     RemoveProperty,
     SetProperties,
     Step,
+    Unenroll,
     Values,
+    direct_target,
 )
 from connector.plan.undo import (
     UndoFile,
@@ -46,6 +60,9 @@ Consent = Callable[[Sequence[str]], Mapping[str, str]]
 
 ENSURE_ATTEMPTS = 3
 """How often finding or making a list or a property is tried: it is harmless to repeat."""
+
+DECISIONS_AT_ONCE = 5000
+"""For so many contacts consent is asked at once before a decision about them is written down."""
 
 T = TypeVar("T")
 
@@ -93,7 +110,16 @@ class Done:
         """Those of the rows that are not where this step wants them."""
         if self.members is None:
             return row_ids
-        members, adding = self.members.get(step.list_name, ()), isinstance(step, AddMembers)
+        return self._elsewhere(step.list_name, row_ids, adding=isinstance(step, AddMembers))
+
+    def still_to_do(self, step: DirectStep, row_ids: Sequence[str]) -> Sequence[str]:
+        """Those of the rows for which this step was not done."""
+        if self.members is None:
+            return row_ids
+        return self._elsewhere(direct_target(step), row_ids, adding=not isinstance(step, Unenroll))
+
+    def _elsewhere(self, target: str, row_ids: Sequence[str], *, adding: bool) -> Sequence[str]:
+        members = (self.members or {}).get(target, ())
         return [row_id for row_id in row_ids if (row_id in members) != adding]
 
     def is_set(self, change: PropertyChange) -> bool:
@@ -150,10 +176,14 @@ class Walk:
         self.refusals: list[Refusal] = []
         self.notices: list[str] = []
         self.unsettled: dict[int, int] = {}
+        self.kept_out: set[str] = set()
+        """Episodes that were to begin and did not: consent was withdrawn since the plan was made."""
+        self.out: set[str] = set()
+        """Records whose step was to be taken and was not: their episode ended since, or never began."""
         self.stopped: WinbackError | None = None
         self.answer_lost = False
         self.rows_done = 0
-        self.rows_total = plan.added + plan.removed + plan.set
+        self.rows_total = plan.written_rows
 
     def walk(self, undo: UndoFile) -> None:
         """Every step, in order; stops early when nothing more can be sent."""
@@ -203,8 +233,48 @@ class Walk:
                 self._remove_list(number, step)
             case RemoveProperty():
                 self._remove_property(number, step)
+            case OptOut() | Enroll() | Unenroll():
+                self._direct(number, step)
+            case OpenEpisodes() | MoveEpisodes() | CloseEpisodes():
+                self._decide(step)
             case _:
                 assert_never(step)
+
+    # --- decisions ----------------------------------------------------------------------------------------
+
+    def _decide(self, step: OpenEpisodes | MoveEpisodes | CloseEpisodes) -> None:
+        """Write decisions down before anything follows from them; who opted out meanwhile neither enters nor moves."""
+        self.context.check_lock()
+        episodes = self.context.journal.episodes
+        failpoint("apply.deciding")
+        match step:
+            case CloseEpisodes():
+                episodes.exit(step.exits, run_id=self.context.run_id)
+            case OpenEpisodes():
+                entries = self._allowed(step.entries, lambda entry: entry.episode.contact_id)
+                episodes.fix_splits(step.splits)
+                episodes.enter(entries, run_id=self.context.run_id)
+                self.kept_out = {e.episode.episode_id for e in step.entries} - {e.episode.episode_id for e in entries}
+            case MoveEpisodes():
+                moves = self._allowed(step.moves, lambda move: move.contact_id)
+                moves = [move for move in moves if move.episode_id not in self.kept_out]
+                ended = set(episodes.move(moves, run_id=self.context.run_id))
+                gone = ended | self.kept_out
+                prefix = f"{self.plan.system}:"
+                self.out = {m.contact_id.removeprefix(prefix) for m in step.moves if m.episode_id in gone}
+            case _:
+                assert_never(step)
+        self.undo.settle(self.undo.intend(step.kind, ""))
+        failpoint("apply.decided")
+
+    def _allowed(self, rows: Sequence[T], contact_id: Callable[[T], str]) -> Sequence[T]:
+        """The rows of contacts who may be contacted at this moment."""
+        prefix = f"{self.plan.system}:"
+        allowed: list[T] = []
+        for part in chunks(rows, DECISIONS_AT_ONCE):
+            blocked = self.context.consent([contact_id(row).removeprefix(prefix) for row in part])
+            allowed += [row for row in part if contact_id(row).removeprefix(prefix) not in blocked]
+        return allowed
 
     # --- properties and lists themselves ------------------------------------------------------------------
 
@@ -335,6 +405,42 @@ class Walk:
             left -= len(part)
             self._progress(len(part))
 
+    def _direct(self, number: int, step: DirectStep) -> None:
+        """Enroll, unenroll or opt out, a few records to a ledger batch."""
+
+        def send(row_ids: Sequence[str]) -> Sequence[Receipt]:
+            match step:
+                case Enroll():
+                    return self.destination.enroll(step.workflow, row_ids)
+                case Unenroll():
+                    return _gone_is_off(self.destination.unenroll(step.workflow, row_ids))
+                case OptOut():
+                    return _gone_is_off(self.destination.opt_out(row_ids))
+                case _:
+                    assert_never(step)
+
+        if isinstance(step, OptOut):
+            read_back = opt_out_reader(self.destination)
+        else:
+            read_back = enrollment_reader(
+                self.destination, step.workflow, enrolling=isinstance(step, Enroll), since=self.context.clock.now()
+            )
+        left = len(step.row_ids)
+        for index, part in enumerate(chunks(step.row_ids, self._direct_size(step))):
+            row_ids = self.done.still_to_do(step, part)
+            self.outcomes[Outcome.UNCHANGED] += len(part) - len(row_ids)
+            row_ids = self._permitted(row_ids) if isinstance(step, Enroll) else row_ids
+            batch = _Batch(number, index, step.kind, direct_target(step), row_ids)
+            if row_ids and not self._write(batch, send, read_back, left=left):
+                return
+            left -= len(part)
+            self._progress(len(part))
+
+    def _direct_size(self, step: DirectStep) -> int:
+        """How many records such a step takes at once."""
+        able = self.destination.capabilities
+        return (able.opt_outs_per_batch if isinstance(step, OptOut) else able.enrollments_per_batch) or 1
+
     def _set_properties(self, number: int, step: SetProperties) -> None:
         left = len(step.rows)
         for index, part in enumerate(chunks(step.rows, self.destination.capabilities.properties_per_call)):
@@ -365,6 +471,8 @@ class Walk:
     def _permitted(self, row_ids: Sequence[str]) -> Sequence[str]:
         """The rows that may be contacted at this moment."""
         blocked = self.context.consent(row_ids) if row_ids else {}
+        if self.out:
+            blocked = {**blocked, **{row_id: "ended" for row_id in row_ids if row_id in self.out}}
         if not blocked:
             return row_ids
         self.skipped.update(blocked[row_id] for row_id in row_ids if row_id in blocked)

@@ -37,9 +37,9 @@ def test_only_differences_become_steps_in_the_promised_order():
         EnsureProperty(REASON),
         EnsureList(C, "winback"),
         RemoveMembers(A, ("3",)),
+        SetProperties((PropertyChange("1", {"winback_segment": "a"}, {}),)),
         AddMembers(A, ("1",)),
         AddMembers(B, ("3",)),
-        SetProperties((PropertyChange("1", {"winback_segment": "a"}, {}),)),
     ]
 
 
@@ -128,10 +128,10 @@ def test_rows_refused_before_travel_apart_and_quarantined_rows_stay_home():
     wanted = Wanted({A: ids(1, 2, 3)}, {str(n): {"winback_segment": "a"} for n in (1, 2, 3)}, (SEGMENT,))
     plan = build_plan(inputs(wanted=wanted, current=Current({}, {A: "1"}, {}, {"winback_segment"}), rejected=rejected))
     assert list(plan.steps) == [
-        AddMembers(A, ("1",)),
-        AddMembers(A, ("2",), retried=True),
         SetProperties((PropertyChange("3", {"winback_segment": "a"}, {}),)),
         SetProperties((PropertyChange("1", {"winback_segment": "a"}, {}),), retried=True),
+        AddMembers(A, ("1",)),
+        AddMembers(A, ("2",), retried=True),
     ]
     assert plan.excluded == {"quarantined": ("hubspot:3", "memory:2")}  # a list row, and a row of values
 

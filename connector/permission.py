@@ -1,0 +1,86 @@
+"""Asked again before every write: whether these people may be contacted, by what we know at that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from connector.program.consent import said_at
+from connector.program.model import Status
+
+if TYPE_CHECKING:
+    from connector.program.model import ConsentState
+    from connector.workspace import Workspace
+
+
+def plain_reason(row: Mapping[str, Any]) -> str | None:
+    """Why a contact must be on no list by what the CRMs and mail events say of it; None if there is no reason."""
+    if row.get("merged_into") is not None:
+        return "merged"
+    if row.get("deleted_at") is not None:
+        return "deleted"
+    if row.get("opted_out") or row.get("engaged_unsubscribed_at") is not None:
+        return "opted_out"
+    if row.get("engaged_complained_at") is not None:
+        return "complained"
+    return "bounced" if row.get("bounced") else None
+
+
+class StillAllowed:
+    """Who may not be added to a list, asked again just before each batch is written.
+
+    The facts cannot move while we hold the lock; the consent ledger can: a click on unsubscribe, a webhook, another
+    process. It is read anew for every batch.
+    """
+
+    def __init__(self, workspace: Workspace, system: str) -> None:
+        self._workspace = workspace
+        self._prefix = f"{system}:"
+        self._merged = workspace.warehouse.merged(system)
+
+    def __call__(self, row_ids: Sequence[str]) -> Mapping[str, str]:
+        """Of these records, those that may not be contacted by what we know now, with the reason."""
+        contact_ids = [f"{self._prefix}{row_id}" for row_id in row_ids]
+        states = self._workspace.journal.consent.states_of(contact_ids, self._merged)
+        now = self._workspace.clock.now()
+        blocked: dict[str, str] = {}
+        for row in self._workspace.warehouse.flags(contact_ids):
+            contact_id: str = row["contact_id"]
+            state = states.get(contact_id)
+            marks = {**row, "opted_out": row["opted_out_anywhere"]}
+            reason = plain_reason(marks if state is None else _without_lifted(marks, state))
+            if reason is not None:
+                blocked[contact_id.removeprefix(self._prefix)] = reason
+        for contact_id, state in states.items():
+            said = ledger_reason(state, now)
+            if said is not None:
+                blocked.setdefault(contact_id.removeprefix(self._prefix), said)
+        return blocked
+
+
+def _without_lifted(marks: Mapping[str, Any], state: ConsentState) -> Mapping[str, Any]:
+    """The marks without mail events that the person took back later, explicitly and with evidence."""
+    returns = [said_at(line) for line in state.grants if line.status is Status.RESUBSCRIBED]
+    if not returns:
+        return marks
+    lifted = {
+        name: None
+        for name in ("engaged_unsubscribed_at", "engaged_complained_at")
+        if marks.get(name) is not None and marks[name] < max(returns)
+    }
+    return {**marks, **lifted}
+
+
+def ledger_reason(state: ConsentState, now: Any) -> str | None:
+    """Why somebody may not be contacted by what the consent ledger says; None if it does not forbid it."""
+    if state.erased_at is not None:
+        return "erased"
+    if state.opted_out_at is not None:
+        return "opted_out"
+    if state.complained_at is not None:
+        return "complained"
+    if state.bounced_at is not None:
+        return "bounced"
+    if state.legal_hold:
+        return "legal_hold"
+    return "snoozed" if state.snoozed_until is not None and state.snoozed_until > now else None

@@ -1,0 +1,350 @@
+"""The programs' side of a plan: what the warehouse and the journal know of everybody, put before the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from connector.permission import plain_reason
+from connector.program import personal
+from connector.program.model import ConsentState, Decisions, Eligibility, Episode, Person
+
+if TYPE_CHECKING:
+    from connector.links import LinkMaker
+    from connector.program.engine import World
+    from connector.program.model import ConsentSettings, Offer, Program
+    from connector.program.offers import OfferBook
+    from connector.workspace import Workspace
+
+Seen = Callable[[Person], bool]
+"""Told of every person as they pass; False for somebody the programs have nothing to do with."""
+
+NOTHING_SAID = ConsentState()
+
+FREE = Eligibility(None)
+"""Without a program nobody is asked about consent: lists of segments are no mail, and opt-outs alone keep off them."""
+
+GENERATED = "generate"
+"""As an offer's codes: made by the engine, not read from a file."""
+
+HEALTH_WINDOW = timedelta(days=30)
+
+LONGEST_CAP = timedelta(days=400)
+"""Touches older than the longest cap of the playbook are not read; no cap is longer than this."""
+
+
+class Crowd:
+    """Everybody a plan may have to do with, as the engine sees them.
+
+    Args:
+        workspace: Where facts and journal are.
+        as_of: The day; its segments have been evaluated.
+        system: Of the CRM: contacts of others are shown, and nothing is decided about them.
+    """
+
+    def __init__(self, workspace: Workspace, as_of: date, *, system: str) -> None:
+        self.workspace = workspace
+        self.as_of = as_of
+        self.system = system
+        self.programs: tuple[Program, ...] = workspace.playbook.programs
+        self.now = workspace.clock.now()
+        self.notes: list[str] = []
+        self.redeemed: list[str] = []
+        """Codes whose contacts did what the offer is tied to."""
+
+    def decide(self, seen: Seen) -> Decisions:
+        """What the programs decide at the end of this day; every person is shown to `seen` on the way."""
+        people = (person for person in self.people() if seen(person))
+        if not self.programs:
+            for _ in people:
+                pass
+            return Decisions()
+        from connector.program import engine
+
+        # The world is made first: nothing else may be asked of the warehouse while people are read.
+        decisions = engine.decide(self.world, people)
+        decisions.notes += self.notes
+        for code in self.redeemed:
+            self.workspace.journal.coupons.redeem(code, self.now)
+        return decisions
+
+    # --- people ---------------------------------------------------------------------------------------------
+
+    def people(self, *, everybody: bool = False) -> Iterator[Person]:
+        """One person after the other, by id; those a plan has to do with, or all contacts of the CRM."""
+        warehouse, as_of = self.workspace.warehouse, self.as_of
+        if not self.programs:
+            for row in warehouse.people(as_of):
+                yield Person(row, row["segments"], (), Eligibility(plain_reason(row)))
+            return
+        open_ones = [
+            (episode.contact_id, episode.entered_at, episode.spell_started_on)
+            for episode in self.workspace.journal.episodes.everybody()
+            if episode.open
+        ]
+        rows = warehouse.people(
+            as_of,
+            columns=self._columns(),
+            episodes=open_ones,
+            everybody_in=[self.system] if everybody else sorted(self._told_elsewhere),
+        )
+        yield from self._with_episodes(rows)
+
+    def one(self, contact_id: str) -> Person | None:
+        """One contact, as everybody's pass would find it; None if there is nobody of this id on that day."""
+        episodes = self.workspace.journal.episodes.of(contact_id) if self.programs else []
+        given = [(e.contact_id, e.entered_at, e.spell_started_on) for e in episodes if e.open]
+        rows = self.workspace.warehouse.people(self.as_of, columns=self._columns(), episodes=given, only=contact_id)
+        row = next(iter(list(rows)), None)
+        return None if row is None else self.person(row, tuple(episodes))
+
+    def person(self, row: Mapping[str, Any], episodes: Sequence[Episode]) -> Person:
+        """One contact as the engine sees it."""
+        eligibility = self._eligibility(row)
+        if episodes and self._redeemable:
+            self._note_redeemed(row, episodes)
+        segments: Sequence[str] = row["segments"]
+        return Person(row, segments, episodes, eligibility, self._touches.get(row["contact_id"], ()))
+
+    def _with_episodes(self, rows: Iterable[dict[str, Any]]) -> Iterator[Person]:
+        """Rows and episodes, both by contact id, side by side; an episode whose contact is gone is somebody deleted."""
+        grouped = groupby(self.workspace.journal.episodes.everybody(), key=attrgetter("contact_id"))
+        pending = next(grouped, None)
+        for row in rows:
+            contact_id: str = row["contact_id"]
+            while pending is not None and pending[0] < contact_id:
+                yield from self._gone(*pending)
+                pending = next(grouped, None)
+            if pending is not None and pending[0] == contact_id:
+                mine = tuple(pending[1])
+                pending = next(grouped, None)
+                yield self.person(row, mine)
+            else:
+                yield self.person(row, ())
+        while pending is not None:
+            yield from self._gone(*pending)
+            pending = next(grouped, None)
+
+    def _gone(self, contact_id: str, episodes: Iterable[Episode]) -> Iterator[Person]:
+        mine = tuple(episodes)
+        if any(episode.open for episode in mine):
+            row = {**NO_ROW, "contact_id": contact_id, "deleted_at": self.now}
+            yield Person(row, (), mine, Eligibility("deleted", rule="the CRM has no such contact any more"))
+
+    def _columns(self) -> list[str]:
+        """What the programs' conditions and strata read, besides what every row has."""
+        from connector.program import engine
+
+        return list(dict.fromkeys((*engine.columns(self.programs), *personal.columns(self.programs))))
+
+    # --- consent --------------------------------------------------------------------------------------------
+
+    @property
+    def consent(self) -> ConsentSettings:
+        """The rules on permission: one set for the whole install."""
+        return self.programs[0].consent
+
+    @cached_property
+    def states(self) -> Mapping[str, ConsentState]:
+        """The consent ledger folded, by contact and by suppressed address."""
+        return self.workspace.journal.consent.states(self.workspace.warehouse.merged(self.system))
+
+    @cached_property
+    def _told_elsewhere(self) -> set[str]:
+        """Contacts the ledger says something about: they are looked at even when they are in no segment."""
+        return {subject for subject in self.states if subject.startswith(f"{self.system}:")}
+
+    @cached_property
+    def _suppressed(self) -> Callable[[str], bool]:
+        from connector.program.suppression import Suppressions
+
+        on_file = any(subject.startswith("email:") for subject in self.states)
+        return Suppressions.of(self.states, suppression_key(self.workspace) if on_file else b"")
+
+    def _eligibility(self, row: Mapping[str, Any]) -> Eligibility:
+        from connector.program.eligibility import eligibility
+
+        return eligibility(
+            row,
+            self.states.get(row["contact_id"], NOTHING_SAID),
+            self.consent,
+            now=self.now,
+            suppressed=self._suppressed,
+            first_with_address=row.get("first_with_address", True),
+        )
+
+    # --- the world ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _touches(self) -> Mapping[str, list[datetime]]:
+        longest = max((max(p.caps.per_contact[1], p.caps.gap) for p in self.programs), default=timedelta())
+        return self.workspace.journal.episodes.touches(self.now - min(longest, LONGEST_CAP))
+
+    @cached_property
+    def world(self) -> World:
+        """Everything the engine is told besides the people."""
+        from connector.program.engine import World
+
+        journal, playbook = self.workspace.journal, self.workspace.playbook
+        zone = ZoneInfo(playbook.timezone)
+        midnight = datetime.combine(self.now.astimezone(zone).date(), time(), zone)
+        tomorrow = datetime.combine(midnight.date() + timedelta(days=1), time(), zone)
+        return World(
+            now=self.now,
+            as_of=self.as_of,
+            zone=zone,
+            programs=self.programs,
+            account=playbook.account,
+            splits=journal.episodes.splits(),
+            touches_today=journal.episodes.touches_decided(midnight, tomorrow),
+            entered_today=journal.episodes.entered(midnight, tomorrow),
+            paused=self._paused(),
+            return_probability=self.curve,
+            offers=self._offers(),
+            feedback={
+                contact_id: (answer.reason, answer.score, answer.at)
+                for contact_id, answer in journal.feedback.latest().items()
+            },
+            links=_links(self.workspace, self.now),
+        )
+
+    @cached_property
+    def curve(self) -> Callable[[int], float]:
+        """The chance to come back unasked within 90 days, by silent days; 0 where nobody was ever silent that long."""
+        points = [point or 0.0 for point in self.workspace.warehouse.return_curve(self.as_of).p_return]
+        return lambda silent_days: points[min(silent_days, len(points) - 1)] if points else 0.0
+
+    def _paused(self) -> Mapping[str, str]:
+        """Programs whose mail does harm: they wait, and it is said."""
+        from connector.program.health import judge
+
+        since = self.now - HEALTH_WINDOW
+        counts = self.workspace.warehouse.mail_health(since, touches=self.workspace.journal.episodes.sent(since))
+        paused = {}
+        for program in self.programs:
+            health = judge(counts.get(program.name, {}), program.health)
+            self.notes += [f"program {program.name}: {warning}" for warning in health.warnings]
+            if health.paused:
+                paused[program.name] = "; ".join(health.why)
+        return paused
+
+    def _offers(self) -> OfferBook:
+        from connector.program.offers import OfferBook
+
+        journal = self.workspace.journal
+        names = self._codes()
+        spent, spent_on = {}, {}
+        for program in self.programs:
+            if program.offers.budget is not None:
+                spent[program.name] = journal.coupons.spent(self.now - program.offers.budget[1], program=program.name)
+            if program.offers.per_contact is not None:
+                spent_on[program.name] = journal.coupons.spent_on(None, self.now - program.offers.per_contact[1])
+        return OfferBook(
+            key=journal.keys.get_or_make("coupons") if names else b"",
+            free={name: journal.coupons.free(name) for name in names},
+            spent=spent,
+            spent_on=spent_on,
+        )
+
+    def _codes(self) -> list[str]:
+        """The offers that need a code, with new ones of their files brought in and lapsed ones voided."""
+        from connector.by_hand import codes_of
+
+        coupons = self.workspace.journal.coupons
+        offers = {offer.name: offer for program in self.programs for offer in program.offers.offers.values()}
+        coded = sorted(name for name, offer in offers.items() if offer.codes is not None)
+        for name in coded:
+            source = offers[name].codes
+            if source is not None and source != GENERATED:
+                coupons.add(name, codes_of(self.workspace.base_dir / source))
+        if coded:
+            coupons.void_expired(self.now)
+        return coded
+
+    def _note_redeemed(self, row: Mapping[str, Any], episodes: Sequence[Episode]) -> None:
+        """An offer counts as taken once the contact did what it is tied to."""
+        for episode in episodes:
+            offer = self._redeemable.get(episode.offer or "")
+            if episode.code and offer is not None and offer.redeemed_by is not None and offer.redeemed_by.holds(row):
+                self.redeemed.append(episode.code)
+
+    @cached_property
+    def _redeemable(self) -> Mapping[str, Offer]:
+        offers = (offer for program in self.programs for offer in program.offers.offers.values())
+        return {offer.name: offer for offer in offers if offer.redeemed_by is not None}
+
+
+def suppression_key(workspace: Workspace) -> bytes:
+    """What suppressed addresses are hashed with: the playbook's key, or the one the journal keeps."""
+    secrets = workspace.playbook.keys
+    if secrets is not None and secrets.suppression is not None:
+        return secrets.suppression.get_secret_value().encode()
+    return workspace.journal.keys.get_or_make("suppression")
+
+
+def _links(workspace: Workspace, now: datetime) -> Callable[[str, str], Mapping[str, str]] | None:
+    maker = link_maker(workspace)
+    if maker is None:
+        return None
+    return lambda contact_id, campaign: maker.links(contact_id, campaign, now=now)
+
+
+def link_maker(workspace: Workspace) -> LinkMaker | None:
+    """What signs one-click links; None where the playbook has no `links:`."""
+    from connector.links import LinkMaker
+
+    settings, secrets, keys = workspace.playbook.links, workspace.playbook.keys, workspace.journal.keys
+    if settings is None:
+        return None
+    given = [key.get_secret_value().encode() for key in secrets.links] if secrets is not None else []
+    return LinkMaker(
+        settings.public_base_url,
+        keys=given or [keys.get_or_make("links")],
+        subject_key=keys.get_or_make("link_subjects"),
+        lifetime=settings.expires,
+    )
+
+
+def published(workspace: Workspace, as_of: date, *, system: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What is to be known of everybody who is in a segment or a program, for readers that never open the warehouse."""
+    for person in Crowd(workspace, as_of, system=system).people():
+        episode = next((episode for episode in person.episodes if episode.open), None)
+        if person.segments or episode is not None:
+            yield (
+                person.row["contact_id"],
+                {
+                    "segments": list(person.segments),
+                    "inactive_days": person.row["inactive_days"],
+                    "blocked": person.eligibility.reason,
+                    "program": None if episode is None else _told(episode),
+                },
+            )
+
+
+def _told(episode: Episode) -> dict[str, Any]:
+    """An open episode for readers outside; a holdout's arm is not told, so that nobody acts on it."""
+    return {
+        "name": episode.program,
+        "episode_id": episode.episode_id,
+        "entered_at": episode.entered_at.isoformat(),
+        "entered_as": episode.entered_as,
+        "step": None if episode.held_out else episode.step,
+        "offer": episode.offer,
+    }
+
+
+def _no_row() -> dict[str, Any]:
+    from connector.program.columns import PERSON, SIGNALS
+
+    row: dict[str, Any] = {name: None for name, _ in PERSON}
+    row |= {column.relation or column.name: None if column.nullable else 0 for column in SIGNALS}
+    return row | {"segments": [], "email": None, "inactive_days": None, "last_active_on": None, "timezone": None}
+
+
+NO_ROW: Mapping[str, Any] = _no_row()
+"""The row of somebody of whom the warehouse knows nothing any more."""
