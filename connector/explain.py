@@ -11,7 +11,8 @@ from connector.errors import SettingError
 from connector.permission import plain_reason
 from connector.plain import plain
 from connector.program.codes import DEFERRALS, EXCLUSIONS, EXITS
-from connector.wanted import list_name
+from connector.program.model import Driver
+from connector.wanted import list_name, program_list_name
 
 if TYPE_CHECKING:
     from connector.program.model import Verdict
@@ -124,10 +125,12 @@ class _Told:
     upcoming: str | None
     on_lists: bool
     head: str
+    step_list: str | None = None
 
     def lines(self, inside: Sequence[str], change: str | None) -> list[str]:
         """For a terminal."""
-        lists = ", ".join(list_name(segment) for segment in inside)
+        named = [list_name(segment) for segment in inside] + ([self.step_list] if self.step_list else [])
+        lists = ", ".join(named)
         where = f"on the list {lists}" if lists and self.on_lists else "on no list"
         told = [self.head, *(f"  because: {reason}" for reason in self.reasons), where]
         if self.upcoming:
@@ -172,7 +175,20 @@ def _in_program(workspace: Workspace, contact_id: str, as_of: date) -> _Told:
         "rule": person.eligibility.rule,
     }
     on_lists = person.eligibility.reason is None and verdict.state not in {"held_out", "sunset"}
-    return _Told(document, reasons, upcoming, on_lists=on_lists, head=_head(verdict))
+    step_list = _step_list(workspace, verdict) if on_lists and verdict.state == "in_program" else None
+    return _Told(document, reasons, upcoming, on_lists=on_lists, head=_head(verdict), step_list=step_list)
+
+
+def _step_list(workspace: Workspace, verdict: Verdict) -> str | None:
+    """The step's list, where joining a list is what starts its mail and the step has been taken."""
+    from connector.pipeline import only_destination
+
+    settings = workspace.playbook.destinations[only_destination(workspace)]
+    program = next((p for p in workspace.playbook.programs if p.name == verdict.program), None)
+    taken = verdict.episode is not None and verdict.episode.step_state in {"decided", "written"}
+    if program is None or not taken or settings.enroll != "list" or not settings.lists.steps:
+        return None
+    return program_list_name(program.name, None if program.driver is Driver.CRM else verdict.step)
 
 
 def _head(verdict: Verdict) -> str:  # noqa: PLR0911  # one line per state

@@ -74,7 +74,7 @@ def _detectable(program: Program, split: Split, base: float, entered: int, as_of
     )
     return {
         "base": round(base, 4),
-        "points": None if points is None else round(points * 100, 2),
+        "points": None if points is None else round(points * 100, 1),
         "from": None if judged is None else judged.isoformat(),
         "days_to_enter": math.ceil(treated / per_day) if treated else 0,
     }

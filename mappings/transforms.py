@@ -221,6 +221,7 @@ def _legal_basis(raw: RawColumn) -> str:
     # HubSpot's values, as its property settings list them; the dash in them is an en dash in some accounts.
     return (
         f"CASE WHEN contains({words}, 'freely given consent') THEN 'consent_express'"
+        f" WHEN contains({words}, 'legitimate interest') AND contains({words}, 'existing customer') THEN 'soft_opt_in'"
         f" WHEN contains({words}, 'performance of a contract') THEN 'contract'"
         f" WHEN contains({words}, 'legitimate interest') THEN 'legitimate_interest'"
         f" WHEN {words} IN ({_BASES}) THEN {words} END"

@@ -110,6 +110,15 @@ class Episodes:
         for rows in whole_groups(fetch, key=_FIELDS.index("contact_id"), size=_PAGE):
             yield from self._loaded(rows)
 
+    def open_spells(self) -> list[tuple[str, datetime, date]]:
+        """(contact_id, entered_at, spell_started_on) of every open episode: what the warehouse measures from."""
+        query = sa.select(episodes.c.contact_id, raw(episodes.c.entered_at), raw(episodes.c.spell_started_on))
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(episodes.c.exited_at.is_(None))).all()
+        entered = each_once([row[1] for row in rows], moment)
+        started = each_once([row[2] for row in rows], day)
+        return [(row[0], at, on) for row, at, on in zip(rows, entered, started, strict=True)]
+
     def of(self, contact_id: str) -> list[Episode]:
         """This contact's episodes, newest first."""
         return self._select(episodes.c.contact_id == contact_id)

@@ -149,6 +149,17 @@ def test_the_holdout_appears_in_nothing_that_is_written(acme, sandbox):
     assert told["program"]["state"] == "held_out"
 
 
+def test_explain_names_the_steps_list_and_what_comes_next(acme, sandbox):
+    with_program(acme)
+    run(acme, 0)
+    run(acme, 1)
+    told = acme.run("explain", "u45", now=day(1))
+    assert told.code == 0, told.err
+    assert "in the program win-back, at the step reminder" in told.out
+    assert "winback · win-back · reminder" in told.out
+    assert "next: 2026-06-22: offer" in told.out
+
+
 def test_the_daily_cap_lets_in_so_many_a_day_by_priority(acme, sandbox):
     with_program(acme, per_day=4)
     acme.run("pull")
@@ -225,3 +236,51 @@ def test_plan_says_what_would_enter_what_waits_and_what_can_be_detected(acme):
     assert "holdout 20.0 %" in shown.out
     assert "today's touches are used up" in shown.out
     assert "points on" in shown.out or "too few people to detect any lift" in shown.out
+
+
+def test_an_opt_out_takes_effect_even_when_a_guard_refuses_the_run(acme, sandbox):
+    with_program(acme)
+    run(acme, 0)
+    run(acme, 1)
+    acme.run("consent", "opt-out", "u45", now=day(2))
+    acme.config.write_text(acme.config.read_text().replace("stale_source: 3000d", "stale_source: 1h"))
+    refused = acme.run("run", now=day(2))
+    assert refused.code == 5
+    assert "come off the lists all the same" in refused.err
+    assert not any("1045" in ids for ids in sandbox.members_by_list().values())
+    assert step_lists(sandbox)["reminder"] == DORMANT - {"1045"}
+    told = acme.run("status", "--json", now=day(2)).json["programs"][0]
+    assert told["exits"] == {"unsubscribed": 1}
+
+
+def test_leaving_the_program_out_of_the_playbook_ends_it(acme, sandbox):
+    with_program(acme)
+    run(acme, 0)
+    run(acme, 1)
+    acme.write_playbook(("lists: {segments: true}", "lists: {segments: true, steps: true}"))
+    done = acme.run("run", "--json", now=day(2))
+    assert done.code == 0, done.err
+    assert not any(step_lists(sandbox).values())
+    with_program(acme)
+    run(acme, 3)
+    assert not any(step_lists(sandbox).values())
+
+
+def test_two_programs_share_the_people_by_priority(acme, sandbox):
+    with_program(acme)
+    text = acme.config.read_text()
+    block = text[text.index("program:") : text.index("guards:")]
+    second = block.replace("program:\n", "").replace("name: win-back", "name: leads-first")
+    second = second.replace("enroll: [dormant_90, dormant_60, dormant_30]", "enroll: [leads]")
+    lines = [f"  {line}" if line.strip() else line for line in block.replace("program:\n", "").splitlines()]
+    first_lines = [f"  {line}" if line.strip() else line for line in second.splitlines()]
+
+    def item(rows: list[str]) -> str:
+        return "\n".join(rows).replace("    name:", "  - name:", 1)
+
+    acme.config.write_text(text.replace(block, f"programs:\n{item(first_lines)}\n{item(lines)}\n\n"))
+    run(acme, 0)
+    run(acme, 1)
+    lists = {name: set(ids) for name, ids in sandbox.members_by_list().items()}
+    assert lists["winback · leads-first · reminder"] == {"1031", "1041", "1051"}
+    assert lists["winback · win-back · reminder"] == DORMANT - {"1031", "1041", "1051"}
