@@ -130,32 +130,41 @@ def deletion_proposals(workspace: Workspace) -> Iterator[Proposal]:
 _SIGNS = ("last_active_at", "created_at", "last_paid_at", "consent_at", "engaged_last_at", "engaged_replied_at")
 
 
-def write_down(workspace: Workspace, who: str, status: str, *, source: str, until: datetime | None) -> tuple[str, bool]:
+def write_down(
+    workspace: Workspace, who: str, status: str, *, source: str, until: datetime | None = None, evidence: str = ""
+) -> tuple[str, bool]:
     """Add a line to the ledger about this contact; returns its id and whether the line is new.
 
-    An opt-out is written down about the address as well: it outlives the contact, should the CRM make it anew.
+    An opt-out or a return is written down about the address as well: it outlives the contact, should the CRM make it
+    anew. A return needs evidence: it is the only thing that lifts an opt-out.
     """
     from connector.program.suppression import about_address
     from connector.programs import suppression_key
 
     contact_id = known_contact(workspace, who)
     now = workspace.clock.now()
+    kind, proof = Status(status), " ".join(evidence.split())
+    if kind is Status.RESUBSCRIBED and (not proof or "@" in proof):
+        raise SettingError(
+            "a return lifts an opt-out, so it needs evidence, without an address in it",
+            hint='say what proves that the person asked for it: --evidence "preferences page, 2026-11-20, wording 4"',
+        )
     end = until if until is None or until.tzinfo is not None else until.replace(tzinfo=UTC)
     if end is not None and end <= now:
         raise SettingError(f"--until {end:%Y-%m-%d} is past", hint="give a day to come")
     event = ConsentEvent(
         subject=contact_id,
-        status=Status(status),
+        status=kind,
         captured_at=now,
         source=source,
         event_key=f"by-hand:{contact_id}:{status}:{now.isoformat()}",
         expires_at=end,
-        evidence={"written_down_by": "winback consent"},
+        evidence={"statement": proof} if proof else {},
         actor="operator",
     )
     events = [event]
     address = _address_row(workspace, contact_id)
-    if address and event.status is Status.WITHDRAWN:
+    if address and kind in {Status.WITHDRAWN, Status.RESUBSCRIBED}:
         events.append(about_address(event, address, suppression_key(workspace)))
     return contact_id, workspace.journal.consent.record(events) > 0
 

@@ -103,6 +103,19 @@ def opt_out(
     _said(contact, "withdrawn", source=source, until=None, config=config, now=now)
 
 
+@app.command("resubscribe")
+def resubscribe(
+    contact: Contact,
+    *,
+    evidence: Annotated[str, typer.Option("--evidence", help="What proves that the person asked for it.")],
+    source: Annotated[str, typer.Option("--source", help="Where it was said.")] = "by hand",
+    config: Config = DEFAULT_CONFIG,
+    now: Now = None,
+) -> None:
+    """Write down that somebody asked for mail again, and what proves it; an opt-out in the CRM is lifted there only."""
+    _said(contact, "resubscribed", source=source, until=None, evidence=evidence, config=config, now=now)
+
+
 @app.command("snooze")
 def snooze(
     contact: Contact,
@@ -117,14 +130,21 @@ def snooze(
 
 
 def _said(
-    contact: str, status: str, *, source: str, until: datetime | None, config: Path, now: datetime | None
+    contact: str,
+    status: str,
+    *,
+    source: str,
+    until: datetime | None,
+    config: Path,
+    now: datetime | None,
+    evidence: str = "",
 ) -> None:
     from connector.cli.session import open_workspace
     from connector.cli.terminal import out
     from connector.consent import write_down
 
     with open_workspace(config, now=now) as workspace:
-        contact_id, new = write_down(workspace, contact, status, source=source, until=until)
+        contact_id, new = write_down(workspace, contact, status, source=source, until=until, evidence=evidence)
         out(f"{contact_id}: {'written down' if new else 'was known already'}; it holds from now on")
 
 

@@ -78,6 +78,21 @@ def test_a_snooze_ends_by_itself_and_is_shown_until_then(acme, sandbox):
     assert acme.run("consent", "snooze", "u45", "--until", "2020-01-01", now=day(6)).code == 2
 
 
+def test_only_a_return_with_evidence_lifts_an_opt_out(acme, sandbox):
+    with_program(acme)
+    acme.run("pull")
+    acme.run("consent", "opt-out", "u45")
+    later = NOON + timedelta(hours=1)
+    bare = acme.run("consent", "resubscribe", "u45", "--evidence", " ", now=later)
+    assert bare.code == 2
+    assert acme.run("consent", "show", "u45", "--json", now=later).json["reason"] == "opted_out"
+    back = acme.run("consent", "resubscribe", "u45", "--evidence", "preferences page, wording 4", now=later)
+    assert back.code == 0, back.err
+    shown = acme.run("consent", "show", "u45", "--json", now=later).json
+    assert shown["may_be_mailed"]
+    assert [line["status"] for line in shown["ledger"]] == ["withdrawn", "resubscribed"]
+
+
 def test_the_radar_counts_who_can_be_reached_in_each_segment(acme):
     with_program(acme)
     acme.run("pull")
