@@ -1,4 +1,4 @@
-"""HubSpot: reads contacts and companies, writes lists and contact properties."""
+"""HubSpot: reads contacts, companies and mail events, writes lists and contact properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads contacts and companies: everything once through an export, afterwards only what changed.
+"""Reads contacts, companies and mail events: everything once through an export, afterwards only what changed.
 
 A cursor is in one of three modes. `export` and `list` are a first reading under way; `changes` is everything after it:
 
@@ -13,13 +13,14 @@ for, and which of them exist: a mapping that asks for more starts over, because 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.hubspot.checks import check_connection, check_fields, check_reading
 from adapters.hubspot.client import HubSpotClient
 from adapters.hubspot.export import ExportFile, ExportUnavailableError, read_tables, start_export
+from adapters.hubspot.mail_moments import COLUMNS, PLACE, PROPERTIES, mail_events
 from adapters.hubspot.options import HubSpotOptions
 from adapters.hubspot.search import RECORD_ID, ChangesWalk, Found, Place, to_ms
 from connector.contracts import Connection, StreamInfo, chunks
@@ -37,9 +38,6 @@ ROWS_PER_PAGE: Final = 2_000
 """Rows that are gathered from the API's small pages before they are handed on: one transaction each."""
 
 ARCHIVED_AT: Final = "archivedAt"
-PLACE: Final = "__place"
-"""The raw column that says where a record stands, for the list of rows set aside."""
-
 SEARCH_BODY_CHARACTERS: Final = 3_000
 LIST_URL_CHARACTERS: Final = 6_000
 FIELDS_KNOWN_FOR: Final = timedelta(hours=24)
@@ -52,17 +50,21 @@ BIN_SLACK: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """What differs between the kinds of records."""
+    """What differs between the streams; `records` is the kind of record that is read for it."""
 
     into: str
+    records: str
     modified: str
     deletable: bool
 
 
 _STREAMS: Final[Mapping[str, _Stream]] = {
-    "contacts": _Stream("contacts", "lastmodifieddate", deletable=True),
-    "companies": _Stream("accounts", "hs_lastmodifieddate", deletable=False),
+    "contacts": _Stream("contacts", "contacts", "lastmodifieddate", deletable=True),
+    "companies": _Stream("accounts", "companies", "hs_lastmodifieddate", deletable=False),
+    "email_events": _Stream("engagements", "contacts", "lastmodifieddate", deletable=False),
 }
+MAIL_EVENTS: Final = "email_events"
+"""The stream whose records are contacts, each of which becomes as many events as it has moments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Fields:
 
 
 class HubSpotSource:
-    """Contacts and companies of one HubSpot account."""
+    """Contacts, companies and mail events of one HubSpot account."""
 
     system = "hubspot"
 
@@ -98,9 +100,12 @@ class HubSpotSource:
     def check(self) -> Iterator[Finding]:
         """Token, scopes, quota, API versions, clock, mapped fields."""
         yield from check_connection(self._client, self._connection)
+        wanted: dict[str, dict[str, None]] = {}
         for stream in self._options.streams:
-            yield from check_reading(self._client, stream)
-            yield from check_fields(self._client, stream, self._wanted(stream))
+            wanted.setdefault(_STREAMS[stream].records, {}).update(dict.fromkeys(self._wanted(stream)))
+        for records, names in wanted.items():
+            yield from check_reading(self._client, records)
+            yield from check_fields(self._client, records, tuple(names))
 
     def streams(self) -> Sequence[StreamInfo]:
         """The configured streams."""
@@ -119,6 +124,11 @@ class HubSpotSource:
         if changed:
             self._reporter.line(f"hubspot {stream}: the mapping asks for new fields; reading everything again")
             cursor = None
+        for page in self._pages(stream, fields, cursor):
+            yield page if stream != MAIL_EVENTS else self._of_mail(page, fields, cursor)
+
+    def _pages(self, stream: str, fields: Fields, cursor: Cursor | None) -> Iterator[Page]:
+        """The records, in the way that the cursor's mode says."""
         mode = cursor["mode"] if cursor else None
         if cursor is None or mode == "export":
             yield from self._export(stream, fields, cursor)
@@ -126,6 +136,17 @@ class HubSpotSource:
             yield from self._list(stream, fields, cursor)
         else:
             yield from self._changes(stream, fields, cursor)
+
+    def _of_mail(self, page: Page, fields: Fields, cursor: Cursor | None) -> Page:
+        """A page of contacts as one of mail events; the cursor goes on counting contacts."""
+        changes = cursor is not None and cursor["mode"] == "changes"
+        read_until = datetime.fromtimestamp(int(cursor["since"]) / 1_000, UTC) if cursor and changes else None
+        also = [name for name in self._carried() if name in fields.known]
+        return replace(page, records=mail_events(page.records, also=also, read_until=read_until))
+
+    def _carried(self) -> tuple[str, ...]:
+        """The contact properties that the mapping of mail events wants besides."""
+        return tuple(name for name in self._connection.fields.get(MAIL_EVENTS, ()) if name not in COLUMNS)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -136,7 +157,8 @@ class HubSpotSource:
     def _wanted(self, stream: str) -> tuple[str, ...]:
         """The properties the mappings want, plus the two this adapter cannot do without."""
         always = (RECORD_ID, _STREAMS[stream].modified)
-        names = dict.fromkeys((*always, *self._connection.fields.get(stream, ())))
+        mapped = self._connection.fields.get(stream, ())
+        names = dict.fromkeys((*always, *((*PROPERTIES, *self._carried()) if stream == MAIL_EVENTS else mapped)))
         names.pop(ARCHIVED_AT, None)
         return tuple(names)
 
@@ -156,7 +178,9 @@ class HubSpotSource:
             kept = set(before["known"])
             known = tuple(name for name in wanted if name in kept)
             return Fields(wanted, known, int(before["at"])), False
-        answer = self._client.read(self._client.path("properties", "/{objectType}"), place={"objectType": stream})
+        answer = self._client.read(
+            self._client.path("properties", "/{objectType}"), place={"objectType": _STREAMS[stream].records}
+        )
         existing = {str(item["name"]) for item in (answer or {}).get("results") or ()}
         known = tuple(name for name in wanted if name in existing or name == RECORD_ID)
         return Fields(wanted, known, now_ms), more
@@ -174,7 +198,9 @@ class HubSpotSource:
         try:
             if job is None:
                 stamp = datetime.fromtimestamp(since / 1_000, UTC).strftime("%Y-%m-%d %H:%M")
-                job = start_export(self._client, stream, fields.known, name=f"winback {stream} {stamp}")
+                job = start_export(
+                    self._client, _STREAMS[stream].records, fields.known, name=f"winback {stream} {stamp}"
+                )
                 self._reporter.line(f"hubspot {stream}: export {job} started")
                 # Stored at once: a run that dies while HubSpot works finds the job again instead of starting another.
                 yield Page(_empty(fields.columns), _export_cursor(since, job, 0, fields))
@@ -239,11 +265,11 @@ class HubSpotSource:
         self, stream: str, query: Sequence[tuple[str, Any]], *, start: str | None = None
     ) -> Iterator[tuple[Sequence[Mapping[str, Any]], str | None]]:
         """Raw pages of the list endpoint with the cursor after each."""
-        path = self._client.path("objects", "/{objectType}")
+        path, place = self._client.path("objects", "/{objectType}"), {"objectType": _STREAMS[stream].records}
 
         def fetch(after: str | None) -> tuple[Sequence[Any], str | None]:
             more = [("after", after)] if after is not None else []
-            answer = self._client.read(path, place={"objectType": stream}, query=[("limit", LIST_ROWS), *query, *more])
+            answer = self._client.read(path, place=place, query=[("limit", LIST_ROWS), *query, *more])
             following = ((answer.get("paging") or {}).get("next") or {}).get("after")
             return answer.get("results") or (), None if following is None else str(following)
 
@@ -254,9 +280,10 @@ class HubSpotSource:
         """Records by id, for field lists too long for a query string or a search."""
         found: list[Mapping[str, Any]] = []
         path = self._client.path("objects", "/{objectType}/batch/read")
+        place = {"objectType": _STREAMS[stream].records}
         for part in chunks(ids, BATCH_ROWS):
             body = {"properties": list(fields.known), "inputs": [{"id": record_id} for record_id in part]}
-            answer = self._client.call("POST", path, place={"objectType": stream}, body=body, effect=Effect.READ)
+            answer = self._client.call("POST", path, place=place, body=body, effect=Effect.READ)
             found.extend((answer.data or {}).get("results") or ())
         return found
 
@@ -310,7 +337,7 @@ class HubSpotSource:
         names = fields.known
         by_batch = sum(len(name) + 4 for name in names) + 500 > SEARCH_BODY_CHARACTERS
         walk = ChangesWalk(
-            lambda body: self._client.search(stream, body),
+            lambda body: self._client.search(_STREAMS[stream].records, body),
             modified=_STREAMS[stream].modified,
             properties=(RECORD_ID,) if by_batch else names,
             what=f"hubspot {stream} search",

@@ -30,8 +30,9 @@ SMALL_CHANGE = 20
 """Up to this many contacts no share counts: a person reads twenty lines, and 7 of 30 is no disaster."""
 
 
-RECORD_STREAMS = frozenset({"contacts", "companies", "accounts"})
-"""Streams of things rather than events: nobody editing a company for a week is no sign of a broken source.
+RECORD_STREAMS = frozenset({"contacts", "companies", "accounts", "email_events"})
+"""Streams of things rather than events: nobody editing a company for a week is no sign of a broken source, and neither
+is a week in which nobody was mailed.
 
 They are stale when they were not pulled; event streams also when their newest event is old.
 """

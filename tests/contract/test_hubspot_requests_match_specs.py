@@ -169,7 +169,7 @@ def tolerated(line: str) -> bool:
 def exercise(world: HubSpotTarget) -> None:
     """Everything the adapter does."""
     list(world.source().check())
-    for stream in ("contacts", "companies"):
+    for stream in ("contacts", "companies", "email_events"):
         world.stream = stream
         for backfill in ("export", "list"):
             world.options["backfill"] = backfill

@@ -74,7 +74,7 @@ class HubSpotWorld:
         settings = {"adapter": "hubspot", "base_url": self.sandbox.base_url, "auth": {"token": token}}
         options = HubSpotOptions(**{**settings, "timeout_seconds": 5, **self.options, **overrides})
         fields = {}
-        for stream in ("contacts", "companies"):
+        for stream in ("contacts", "companies", "email_events"):
             mapping = load_shipped("hubspot", stream)
             assert mapping is not None
             fields[stream] = mapping.provider_fields()

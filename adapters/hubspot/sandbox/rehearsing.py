@@ -17,10 +17,9 @@ FIRST_CONTENT_ID = 7_001
 
 
 def make_workflow(state: State, list_name: str, mail: str, *, wait_until: str | None) -> str:
-    """Make a workflow that mails whoever joins the list; the same again is the one that is there."""
+    """Make a workflow, called after its mail, that mails whoever joins the list; asked again, it is the one there."""
     now_ms = state.settle()
-    name = f"{list_name}: {mail}"
-    there = next((flow for flow in state.workflows.flows if flow.name == name), None)
+    there = next((flow for flow in state.workflows.flows if flow.name == mail), None)
     if there is not None:
         return there.id
     lists = state.lists.lists.values()
@@ -28,7 +27,7 @@ def make_workflow(state: State, list_name: str, mail: str, *, wait_until: str | 
     if list_id is None:
         raise SettingError(f"the HubSpot sandbox has no list '{list_name}' to hang a workflow on")
     steps = [{"wait_until": wait_until}] if wait_until else []
-    body = workflow(name, [*steps, {"mail": _content_id(state, mail)}], list_id=list_id)
+    body = workflow(mail, [*steps, {"mail": _content_id(state, mail)}], list_id=list_id)
     flow = state.workflows.flows.create(body, now_ms=now_ms)
     state.workflows.saved(flow, was_enabled=False)
     state.settle()
