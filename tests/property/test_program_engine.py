@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from connector.program import cadence
 from connector.program.codes import DEFERRALS, EXCLUSIONS, EXITS
 from connector.program.engine import World, decide, verdict
+from connector.program.exits import HOLDS
 from connector.program.model import (
     HOLDOUT,
     TREATED,
@@ -183,8 +184,11 @@ def test_whoever_is_held_out_or_excluded_is_in_nothing(settings_: Program, crowd
     for run in live(settings_, crowd, runs=30, seed=seed, books=books):
         decided = run.decisions
         excluded = {one.row["contact_id"] for one in run.people if one.eligibility.reason is not None}
-        written = {*decided.placed, *(move.contact_id for move in decided.move), *decided.sunset}
-        assert not written & excluded and not written & decided.held_out
+        old = {one.row["contact_id"] for one in run.people if one.eligibility.reason in HOLDS}
+        moved = {move.contact_id for move in decided.move}
+        written = {*decided.placed, *moved, *decided.sunset}
+        assert not written & (excluded - old) and not written & decided.held_out
+        assert not moved & old
         assert not excluded & {entry.episode.contact_id for entry in decided.enter}
         assert all(one.arm == TREATED for one in decided.placed.values())
         waiting = {one.row["contact_id"] for one in run.people if any(e.open and e.held_out for e in one.episodes)}
