@@ -15,7 +15,7 @@ from connector.program.model import Driver
 from connector.wanted import list_name, program_list_name
 
 if TYPE_CHECKING:
-    from connector.program.model import Verdict
+    from connector.program.model import Episode, Verdict
     from connector.rules.conditions import CheckedSegment, Clause
     from connector.workspace import Workspace
 
@@ -126,6 +126,7 @@ class _Told:
     on_lists: bool
     head: str
     step_list: str | None = None
+    before: str | None = None
 
     def lines(self, inside: Sequence[str], change: str | None) -> list[str]:
         """For a terminal."""
@@ -133,6 +134,8 @@ class _Told:
         lists = ", ".join(named)
         where = f"on the list {lists}" if lists and self.on_lists else "on no list"
         told = [self.head, *(f"  because: {reason}" for reason in self.reasons), where]
+        if self.before:
+            told.append(self.before)
         if self.upcoming:
             told.append(f"next: {self.upcoming}")
         if change and change != self.upcoming:
@@ -176,7 +179,38 @@ def _in_program(workspace: Workspace, contact_id: str, as_of: date) -> _Told:
     }
     on_lists = person.eligibility.reason is None and verdict.state not in {"held_out", "sunset"}
     step_list = _step_list(workspace, verdict) if on_lists and verdict.state == "in_program" else None
-    return _Told(document, reasons, upcoming, on_lists=on_lists, head=_head(verdict), step_list=step_list)
+    ended = next((one for one in person.episodes if not one.open), None)
+    document["before"] = None if ended is None else _ended(ended)
+    return _Told(
+        document,
+        reasons,
+        upcoming,
+        on_lists=on_lists,
+        head=_head(verdict),
+        step_list=step_list,
+        before=None if ended is None else _told_of(ended),
+    )
+
+
+def _ended(episode: Episode) -> dict[str, Any]:
+    """The newest episode that is over, as JSON values."""
+    return {
+        "episode_id": episode.episode_id,
+        "entered_at": plain(episode.entered_at),
+        "exited_at": plain(episode.exited_at),
+        "reason": episode.exit_reason,
+        "step": episode.step,
+        "held_out": episode.held_out,
+    }
+
+
+def _told_of(episode: Episode) -> str:
+    """The same in a line."""
+    days = f"{episode.entered_at:%Y-%m-%d} to {episode.exited_at:%Y-%m-%d}"
+    how = "held out of" if episode.held_out else "in"
+    why = EXITS.get(episode.exit_reason or "", episode.exit_reason)
+    last = f", after the step {episode.step}" if episode.step and not episode.held_out else ""
+    return f"before: {how} {episode.program} from {days}{last}: {why}"
 
 
 def _step_list(workspace: Workspace, verdict: Verdict) -> str | None:

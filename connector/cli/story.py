@@ -3,44 +3,59 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from connector.cli.terminal import out, say
+from connector.cli.terminal import out, say, table
+from connector.clock import SystemClock
 from connector.errors import SettingError
 
 if TYPE_CHECKING:
     from connector.contracts import Sandbox
+    from connector.demo.outcome import Outcome
     from connector.model import Contact
+    from connector.plan.document import Plan
+    from connector.workspace import Workspace
 
 MARK = ".winback-demo"
 """A file in the demo's folder: only a folder that has it is emptied."""
 
 FIRST_ID = 1001
-A_WEEK = timedelta(days=7)
+A_DAY = timedelta(days=1)
+MORNING = time(6)
+"""When the demo's scheduler runs, in UTC."""
+
 TOKEN_FILE = "sandbox.token"  # noqa: S105  # the name of a file, not a token
 TOKEN = "${file:" + TOKEN_FILE + "}"
-PREFERRED_FOR_EXPLAIN = ("off_rhythm", "high_value_dormant", "dormant_60", "dormant_30", "cold")
+NOT_SOON = frozenset({"sunset", "held_out_before", "same_spell", "quiet_period"})
+"""Who waits for one of these does so for months: not worth a word every day."""
+
+SHOWN = 3
+PARTIAL = 3
+"""The exit code of a command in which some rows were set aside; it does not end the story."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """What the story needs to know about its company: when it begins, and how a week goes by."""
+    """What the story needs to know about its company: when it begins, and how a day goes by.
+
+    next_day: From the moment of one run to that of the next; how many mails went out meanwhile.
+    """
 
     begins: datetime
     playbook: Callable[[Sandbox], str]
     people: Callable[[Sandbox], int]
-    a_week_later: Callable[[Sandbox], None]
+    next_day: Callable[[datetime], int]
+    answers_mails: bool
 
 
-def tell(*, folder: Path, crm: str, contacts: int, repo: Path | None, serve: bool) -> None:
+def tell(*, folder: Path, crm: str, contacts: int, days: int, repo: Path | None, serve: bool) -> None:
     """Tell it from an empty folder to the page; raises what a command raises."""
-    from connector.clock import SystemClock
     from connector.contracts import SandboxOptions
     from connector.registry import installed_adapters
 
@@ -48,64 +63,228 @@ def tell(*, folder: Path, crm: str, contacts: int, repo: Path | None, serve: boo
     if adapter.sandbox is None:
         raise SettingError(f"the adapter {crm} has no sandbox to rehearse on")
     _empty(folder)
-    now = SystemClock().now().replace(microsecond=0)
-    setting = _repository(repo, folder, crm) if repo is not None else _company(contacts, folder, crm, now)
-    _step(f"A local look-alike of {adapter.title}, over real HTTP, on this machine only")
+    now = SystemClock().now()
     sandbox = adapter.sandbox(SandboxOptions())
     try:
+        if repo is not None:
+            setting = _repository(repo, days, folder, crm, sandbox)
+        else:
+            setting = _company(contacts, folder, crm, sandbox, now)
+        _step(f"A local look-alike of {adapter.title}, over real HTTP, on this machine only")
         (folder / TOKEN_FILE).write_text(next(iter(sandbox.auth.values())), encoding="utf-8")
+        sandbox.advance((setting.begins - now).total_seconds())
         known = setting.people(sandbox)
         out(f"  {known:,} contacts in it; look at it while this runs: {sandbox.base_url}/")
         config = folder / "winback.yaml"
         config.write_text(setting.playbook(sandbox), encoding="utf-8")
         out(f"  playbook: {config}")
-        _first_day(config, setting.begins)
-        setting.a_week_later(sandbox)
-        _a_week_later(config, setting.begins + A_WEEK)
+        _first_day(config, setting.begins, sandbox)
+        last = _days(config, setting, days)
+        _ending(config, last)
         page = folder / "crm.html"
         page.write_text(sandbox.page(), encoding="utf-8")
-        _close(page, config, sandbox)
+        _close(page, config)
         if serve:
             _keep_serving(sandbox)
     finally:
         sandbox.stop()
 
 
-def _first_day(config: Path, now: datetime) -> None:
-    from connector.cli import apply, check, plan, pull, run, segments
+# --- the first day ------------------------------------------------------------------------------------------
+
+
+def _first_day(config: Path, now: datetime, sandbox: Sandbox) -> None:
+    from connector.cli import apply, check, explain, plan, pull, run, segments
 
     _run("check", check.command, config=config, now=now)
     _run("pull", pull.command, config=config, now=now)
     _run("segments", segments.command, config=config, now=now)
     _run("plan", plan.command, config=config, now=now)
     _run("apply --yes", apply.command, yes=True, config=config, now=now)
-    _step("Once more: everything is as it should be, so there is nothing to write")
-    _run("run", run.command, config=config, now=now + timedelta(minutes=5))
-
-
-def _a_week_later(config: Path, now: datetime) -> None:
-    from connector.cli import explain, pull, run, segments
-
-    _step("A week goes by: some come back, some go quiet")
-    _run("pull", pull.command, config=config, now=now)
-    _run("segments", segments.command, config=config, now=now)
-    _run("run", run.command, config=config, now=now + timedelta(minutes=5))
     who = _somebody(config, now)
     if who is not None:
         _run(f"explain {who}", explain.command, who, config=config, now=now)
+    _step("Once more: everything is as it should be, so there is nothing to write")
+    _run("run", run.command, config=config, now=now + timedelta(minutes=5))
+    _make_workflows(config, now, sandbox)
 
 
 def _somebody(config: Path, now: datetime) -> str | None:
-    """A contact worth explaining: in the most telling segment that has anybody."""
+    """Somebody who has just entered."""
     from connector.cli.session import open_workspace
-    from connector.pipeline import evaluate, member_rows
 
     with open_workspace(config, now=now, quiet=True) as workspace:
-        evaluation = evaluate(workspace, workspace.today())
-        first: dict[str | None, str] = {}
-        for contact_id, _, segment in member_rows(workspace, evaluation):
-            first.setdefault(segment, contact_id)
-    return next((first[name] for name in PREFERRED_FOR_EXPLAIN if name in first), None)
+        inside = (e.contact_id for e in workspace.journal.episodes.everybody() if e.open and not e.held_out)
+        return next(inside, None)
+
+
+def _make_workflows(config: Path, now: datetime, sandbox: Sandbox) -> None:
+    """What a CRM team does once: a workflow on each step's list that sends that step's mail."""
+    from connector.cli.session import open_workspace
+    from connector.contracts import Rehearsal
+    from connector.program.personal import SEND_AT
+    from connector.wanted import owned_properties, program_list_name
+
+    _step("In the CRM: one workflow for each step's list, which sends that step's mail when its hour has come")
+    if not isinstance(sandbox, Rehearsal):
+        out("  this look-alike has no workflows: nobody gets mail, everything else goes on")
+        return
+    with open_workspace(config, now=now, quiet=True) as workspace:
+        programs = workspace.playbook.programs
+        waits = any(spec.name == SEND_AT for spec in owned_properties(workspace.playbook))
+    for program in programs:
+        for step in program.steps:
+            listed, mail = program_list_name(program.name, step.name), f"{program.name}: {step.name}"
+            sandbox.workflow(listed, mail, wait_until=SEND_AT if waits else None)
+            out(f"  {listed}  →  mail “{mail}”")
+
+
+# --- the days that follow -----------------------------------------------------------------------------------
+
+
+def _days(config: Path, setting: _Setting, days: int) -> datetime:
+    """One run a morning, a line each; the moment of the last one."""
+    from connector.cli.session import open_workspace
+
+    whose = "people read, click, answer, come back" if setting.answers_mails else "people come back or do not"
+    _step(f"{days} days go by: the CRM sends its mails, {whose}; `winback run` every morning")
+    now = setting.begins
+    with open_workspace(config, now=now, quiet=True) as workspace:
+        clock = _Mornings(now)
+        workspace.clock = clock
+        for _ in range(days):
+            mails = setting.next_day(now)
+            now += A_DAY
+            clock.at = now
+            plan = _one_run(workspace)
+            out(f"  {now:%a %d %b}  {mails:>5,} mails  {_in_short(plan)}")
+    return now
+
+
+@dataclass(slots=True)
+class _Mornings:
+    """A clock that is set anew for every run; waiting is still real."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        """The morning it is."""
+        return self.at
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        return SystemClock().monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for real."""
+        SystemClock().sleep(seconds)
+
+
+def _one_run(workspace: Workspace) -> Plan:
+    """What a scheduler's run does; the plan it carried out."""
+    from connector.pipeline import newest_plan, run
+    from connector.plan.document import Plan as PlanFile
+
+    with workspace.locked() as still_ours:
+        applied = run(workspace, still_ours=still_ours)
+    if applied.report.stopped is not None:
+        raise applied.report.stopped
+    return PlanFile.read(newest_plan(workspace))
+
+
+def _in_short(plan: Plan) -> str:
+    """Who enters, which steps are taken, who leaves and who waits for tomorrow, over all programs."""
+    said = list(plan.programs.values())
+    entered, held = sum(sum(one["enter"].values()) for one in said), sum(one["held_out"] for one in said)
+    steps, left = _added(one["steps"] for one in said), _added(one["exit"] for one in said)
+    parts = [f"{entered} enter, {held:,} held out"] if entered or held else []
+    parts += [_named(steps)] if steps else []
+    parts += [f"left: {_named(left)}"] if left else []
+    soon = {reason: count for reason, count in plan.deferred.items() if reason not in NOT_SOON}
+    parts += [f"wait: {_named(soon)}"] if soon else []
+    return " · ".join(parts) or "nothing to do"
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for one in counts:
+        for name, count in one.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _named(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+# --- the end ------------------------------------------------------------------------------------------------
+
+
+def _ending(config: Path, now: datetime) -> None:
+    """Who came back, who left and why, both arms side by side; then two people."""
+    from connector.cli import explain
+    from connector.cli.session import open_workspace
+    from connector.demo.outcome import outcome
+
+    with open_workspace(config, now=now, quiet=True) as workspace:
+        found = outcome(workspace, workspace.today())
+        _arms(found)
+        _reasons(found)
+        _people(found, workspace)
+    for who in [found.came_back[0].contact_id if found.came_back else None, found.left_alone]:
+        if who is not None:
+            _run(f"explain {who}", explain.command, who, config=config, now=now)
+
+
+def _arms(found: Outcome) -> None:
+    _step("Who came back")
+    arms = (found.treated, found.held_out)
+    rows: list[list[object]] = [
+        ["entered", *(arm.entered for arm in arms)],
+        ["used the product again", *(arm.returned for arm in arms)],
+        ["that is", *(f"{arm.share:.1%}" for arm in arms)],
+        ["still inside", *(arm.inside for arm in arms)],
+    ]
+    table(["", "treated", "held out"], rows)
+    out("  Counts only, and early ones. What the difference is worth, with its interval, is not the demo's to say:")
+    out("  people come back by themselves, too, and the outcome of an episode is known 90 days after entry.")
+
+
+def _reasons(found: Outcome) -> None:
+    from connector.program.codes import EXITS
+
+    _step("Who left the program, and why")
+    reasons = [reason for reason in EXITS if found.treated.left[reason] or found.held_out.left[reason]]
+    rows = [[EXITS[reason], found.treated.left[reason], found.held_out.left[reason]] for reason in reasons]
+    table(["", "treated", "held out"], rows)
+    out(f"  on the sunset list, left alone from now on: {found.sunset:,}")
+
+
+def _people(found: Outcome, workspace: Workspace) -> None:
+    """Some who came back: when, and after which step."""
+    from connector.pipeline import shown_id
+
+    if not found.came_back:
+        return
+    _step("Some of them, and one who is being left alone")
+    for episode in found.came_back[:SHOWN]:
+        days = ((episode.exited_at or episode.entered_at) - episode.entered_at).days
+        after = f"after “{episode.step}”" if episode.step else "before the first mail"
+        who = shown_id(workspace, episode.contact_id)
+        out(f"  {who}: entered as {episode.entered_as}, back within {days} days, {after}")
+
+
+def _close(page: Path, config: Path) -> None:
+    _step("Done")
+    out(f"  what the CRM now holds:   {page}")
+    out(f"  the playbook:             {config}")
+    out("  try next, in that folder: change a number in winback.yaml, then")
+    out("                            winback segments · winback explain ID · winback growth · winback thresholds")
+    out("                            winback simulate --days 60 --chart days.html")
+    out("  with your own CRM:        winback init")
+
+
+# --- telling ------------------------------------------------------------------------------------------------
 
 
 def _run(shown: str, command: Callable[..., None], *arguments: Any, **options: Any) -> None:
@@ -114,23 +293,13 @@ def _run(shown: str, command: Callable[..., None], *arguments: Any, **options: A
     try:
         command(*arguments, **options)
     except typer.Exit as stop:
-        if stop.exit_code not in (0, 3):
+        if stop.exit_code not in (0, PARTIAL):
             raise
         say(f"(exit code {stop.exit_code}: some rows were set aside, the rest went through)")
 
 
 def _step(title: str) -> None:
     out(f"\n━━ {title}")
-
-
-def _close(page: Path, config: Path, sandbox: Sandbox) -> None:
-    _step("Done")
-    out(f"  what the CRM now holds:   {page}")
-    out(f"  the playbook:             {config}")
-    out("  try next, in that folder: change a number in winback.yaml, then")
-    out("                            winback segments · winback explain ID · winback growth · winback thresholds")
-    out("  with your own CRM:        winback init")
-    _ = sandbox
 
 
 def _keep_serving(sandbox: Sandbox) -> None:
@@ -155,57 +324,75 @@ def _empty(folder: Path) -> None:
 # --- a made-up company --------------------------------------------------------------------------------------
 
 
-def _company(contacts: int, folder: Path, crm: str, now: datetime) -> _Setting:
-    from connector.demo.company import generate
-    from connector.demo.playbook import playbook_text
+def _company(contacts: int, folder: Path, crm: str, sandbox: Sandbox, now: datetime) -> _Setting:
+    """A company whose facts are written down up to the evening before the first run."""
+    from connector.demo.company import DEFAULT_SEED, generate
+    from connector.demo.life import Life
+    from connector.demo.playbook import playbook_text, whats_new_text
 
     _step(f"A made-up software company: {contacts:,} contacts, two years of usage, nothing real in it")
-    company = generate(ends=now.date(), contacts=contacts, system=crm)
+    begins = datetime.combine(now.date(), MORNING, now.tzinfo)
+    company = generate(ends=begins.date() - A_DAY, contacts=contacts, system=crm)
     written = company.write_usage(folder / "data")
+    company.write_payments(folder / "data")
+    news = [(begins.date() - timedelta(days=days)).isoformat() for days in (75, 40)]
+    (folder / "whats_new.yaml").write_text(whats_new_text(*news), encoding="utf-8")
     out(f"  {len(company.users):,} product users, {len(company.events):,} usage events in {len(written)} files")
+    life = Life(company, sandbox, folder / "data", begins=begins, seed=DEFAULT_SEED)
 
     def people(sandbox: Sandbox) -> int:
         sandbox.seed((*company.contacts, *company.merged), company.accounts)
         return len(company.contacts)
 
-    def a_week_later(sandbox: Sandbox) -> None:
-        sandbox.advance(A_WEEK.total_seconds())
-        sandbox.seed(company.changed_contacts(A_WEEK.days), ())
-        company.write_more_days(folder / "data", A_WEEK.days)
+    def next_day(now: datetime) -> int:
+        mails = life.next_day()
+        life.until(now + A_DAY)
+        return mails
 
     return _Setting(
-        begins=now,
-        playbook=lambda sandbox: playbook_text(base_url=sandbox.base_url, token=TOKEN),
+        begins=begins,
+        playbook=lambda sandbox: playbook_text(base_url=sandbox.base_url, token=TOKEN, contacts=contacts),
         people=people,
-        a_week_later=a_week_later,
+        next_day=next_day,
+        answers_mails=True,
     )
 
 
 # --- a git repository ---------------------------------------------------------------------------------------
 
 
-def _repository(repo: Path, folder: Path, crm: str) -> _Setting:
+def _repository(repo: Path, days: int, folder: Path, crm: str, sandbox: Sandbox) -> _Setting:
+    """The people of a repository, from some weeks before its newest commit on; nobody makes up answers for them."""
+    from connector.contracts import Rehearsal
     from connector.demo.repository import repository_playbook_text
 
     _step(f"The contributors of {repo.resolve().name} as the users: a commit is usage, a top-level folder a feature")
     contributors, newest = _contributors(repo, folder)
     out(f"  {len(contributors):,} contributors, last commit {newest:%Y-%m-%d}")
+    out("  nobody asked them whether they want mail: the playbook says under which rules they may be rehearsed with")
 
     def people(sandbox: Sandbox) -> int:
         numbered = enumerate(contributors, start=FIRST_ID)
         sandbox.seed((replace(person, contact_id=f"{crm}:{number}") for number, person in numbered), ())
         return len(contributors)
 
-    def a_week_later(sandbox: Sandbox) -> None:
-        sandbox.advance(A_WEEK.total_seconds())
+    read = 0
+
+    def next_day(_now: datetime) -> int:
+        nonlocal read
+        sandbox.advance(A_DAY.total_seconds())
+        fresh = sandbox.mails(read) if isinstance(sandbox, Rehearsal) else ()
+        read += len(fresh)
+        return sum(mail.sent for mail in fresh)
 
     return _Setting(
-        begins=newest - A_WEEK,
+        begins=newest - days * A_DAY,
         playbook=lambda sandbox: repository_playbook_text(
             base_url=sandbox.base_url, token=TOKEN, repository=repo.resolve()
         ),
         people=people,
-        a_week_later=a_week_later,
+        next_day=next_day,
+        answers_mails=False,
     )
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from connector.demo.events import Events, FileFormat, gather, midnight
+from connector.demo.events import Events, FileFormat, gather, midnight, write_table
+from connector.demo.permissions import USUAL, Permissions, draw_permissions, odd_address, said_by
 from connector.demo.places import COUNTRIES
 from connector.demo.population import (
     LINKS,
@@ -116,6 +117,7 @@ class Company:
     _accounts: Accounts
     _people: People
     _users: Users
+    _permissions: Permissions
     _history: _History
 
     @cached_property
@@ -171,6 +173,7 @@ class Company:
             _accounts=self._accounts,
             _people=self._people,
             _users=self._users,
+            _permissions=self._permissions,
             _history=self._history,
         )
 
@@ -194,6 +197,14 @@ class Company:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events-{self.ends + timedelta(days=1)}-to-{self.ends + timedelta(days=days)}.{file_format}"
         return self.more_days(days).write(folder / name)
+
+    def write_payments(self, folder: Path, *, file_format: FileFormat = "parquet") -> list[Path]:
+        """Write what was paid into the folder, one file per month of arrival (`payments-2026-10.parquet`)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        months = ((month, part.payments()) for month, part in self.events.months())
+        return [
+            write_table(paid, folder / f"payments-{month}.{file_format}") for month, paid in months if paid.num_rows
+        ]
 
     @property
     def _day(self) -> int:
@@ -224,9 +235,9 @@ class Company:
             )
 
     def _build_contacts(self) -> Iterator[Contact]:
-        p = self._people
+        p, permissions = self._people, self._permissions
         external, signed_up = self._external_ids(), self._signed_up_people()
-        cancelled = self._cancelled()
+        cancelled, odd = self._cancelled(), self._odd_addresses
         base = midnight(self.starts)
         moments = (base + p.created * DAY_SECONDS + p.created_second).tolist()
         tiers = self._accounts.tier.tolist()
@@ -245,13 +256,13 @@ class Company:
                 contact_id=f"{self.system}:{number}",
                 account_id=f"{self.system}:{account_numbers[account]}" if account >= 0 else None,
                 external_id=external.get(at),
-                email=p.email[at],
+                email=odd.get(at, p.email[at]),
                 first_name=p.first_name[at],
                 last_name=p.last_name[at],
                 role=ROLES[role].name,
                 plan_tier=PLAN_TIERS[tier],
                 lifecycle_stage=_stage(uses=at in signed_up, paying=tier > 0, left=account >= 0 and cancelled[account]),
-                country=COUNTRIES[country].code,
+                country=COUNTRIES[country].code if permissions.country_known[at] else None,
                 timezone=ZONES[zone],
                 language=COUNTRIES[country].language,
                 owner=str(owner),
@@ -259,7 +270,8 @@ class Company:
                 can_email=_MARKETABLE[marketable],
                 opted_out=opted_out <= self._day,
                 bounced=bounced <= self._day,
-                attributes=_second_address(p.secondary_email[at]),
+                attributes=_second_address(p.secondary_email[at])
+                | said_by(permissions, at, day=self._day, starts=self.starts),
             )
 
     def _build_users(self) -> Iterator[ProductUser]:
@@ -276,6 +288,17 @@ class Company:
                 signed_up=self.starts + timedelta(days=signed_up),
                 timezone=ZONES[zone],
             )
+
+    @cached_property
+    def _odd_addresses(self) -> Mapping[int, str | None]:
+        """For some people who can be told by their id, an address that is none, or nobody's in person."""
+        u, p, kinds = self._users, self._people, self._permissions.address
+        by_address = set(u.person[u.link != LINKS.index(Link.EXTERNAL_ID)].tolist())
+        return {
+            at: odd_address(kind, at, p, self._accounts)
+            for at, kind in enumerate(kinds.tolist())
+            if kind != USUAL and at not in by_address and p.secondary_email[at] is None
+        }
 
     def _external_ids(self) -> Mapping[int, str]:
         """For each person whose contact carries the product's user id, that id."""
@@ -340,5 +363,6 @@ def generate(
         _accounts=accounts,
         _people=people,
         _users=users,
+        _permissions=draw_permissions(people, seed, contacts),
         _history=history,
     )

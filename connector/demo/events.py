@@ -1,4 +1,4 @@
-"""The usage log as columns, and as the files a product team would drop somewhere."""
+"""The usage log as columns, and the files a product team would drop somewhere: what people did, what they paid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from connector.demo.product import FEATURE_NAMES
+from connector.demo.population import EVENTS_PER_DAY_MOST
+from connector.demo.product import FEATURE_NAMES, NOT_USAGE_INDEX
 
 FileFormat = Literal["parquet", "csv"]
 
@@ -30,6 +31,23 @@ MAPPING: dict[str, str] = {
     "arrived_at": "ingested_at",
 }
 """What the files adapter needs to read them: neutral column to column of the file."""
+
+PAYMENT_COLUMNS = ("payment_id", "user_id", "user_email", "paid_at", "amount", "currency", "kind")
+"""The columns of the payment files."""
+
+PAYMENT_MAPPING: dict[str, str] = {
+    "contact_id": "user_id",
+    "at": "paid_at",
+    "amount": "amount",
+    "currency": "currency",
+    "kind": "kind",
+    "transaction_id": "payment_id",
+}
+"""The same for them."""
+
+PAYMENTS_A_DAY = 3
+PAID_EVENTS = 400
+"""The first uses of a day, and every so many after them, are purchases: somebody buys every day."""
 
 
 def midnight(day: date) -> int:
@@ -93,6 +111,23 @@ class Events:
             }
         )
 
+    def payments(self) -> pa.Table:
+        """What was bought meanwhile, as an Arrow table with the columns of the payment files."""
+        place = self.number % EVENTS_PER_DAY_MOST
+        bought = ((place < PAYMENTS_A_DAY) | (place % PAID_EVENTS == 0)) & (self.feature != NOT_USAGE_INDEX)
+        at = np.flatnonzero(bought)
+        at = at[np.unique(self.number[at], return_index=True)[1]]
+        user = pa.array(self.user[at])
+        numbers = self.number[at]
+        return payment_table(
+            ids=[f"pay-{number}" for number in numbers.tolist()],
+            user_ids=self.user_ids.take(user),
+            emails=self.user_emails.take(user),
+            at=self.at[at],
+            amounts=[float(19 + 10 * (number // 7 % 8)) for number in numbers.tolist()],
+            kind="order",
+        )
+
     def months(self) -> Iterator[tuple[str, Events]]:
         """The deliveries month of arrival by month of arrival: (`2026-10`, events)."""
         month = (self.arrived.astype("datetime64[s]").astype("datetime64[M]")).astype(np.int64)
@@ -102,21 +137,48 @@ class Events:
 
     def write(self, path: Path) -> Path:
         """Write all of it to one file, `.parquet` or `.csv` by its name; the file appears whole or not at all."""
-        part = path.with_name(f"{path.name}.part")
-        if path.suffix == ".csv":
-            _write_csv(self.table(), part)
-        else:
-            import pyarrow.parquet as pq
+        return write_table(self.table(), path)
 
-            pq.write_table(self.table(), part, compression="zstd")
-        return part.replace(path)
+
+def payment_table(
+    *,
+    ids: Sequence[str],
+    user_ids: pa.Array,
+    emails: pa.Array,
+    at: NDArray[np.int64],
+    amounts: Sequence[float],
+    kind: str,
+) -> pa.Table:
+    """Payments in euro with the columns of the payment files; times are seconds since 1970."""
+    columns = (
+        pa.array(ids, pa.string()),
+        user_ids,
+        emails,
+        pa.array(at, pa.int64()).cast(pa.timestamp("s", tz="UTC")),
+        pa.array(amounts, pa.float64()),
+        pa.array(["EUR"] * len(ids), pa.string()),
+        pa.array([kind] * len(ids), pa.string()),
+    )
+    return pa.table(dict(zip(PAYMENT_COLUMNS, columns, strict=True)))
+
+
+def write_table(table: pa.Table, path: Path) -> Path:
+    """Write a table to one file, `.parquet` or `.csv` by its name; the file appears whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    if path.suffix == ".csv":
+        _write_csv(table, part)
+    else:
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, part, compression="zstd")
+    return part.replace(path)
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
     """CSV with ISO times ending in Z, which every tool reads the same way."""
     from pyarrow import csv
 
-    for name in ("ts", "ingested_at"):
+    for name in [field.name for field in table.schema if pa.types.is_timestamp(field.type)]:
         iso = pc.strftime(table[name], format="%Y-%m-%dT%H:%M:%SZ")
         table = table.set_column(table.schema.get_field_index(name), name, iso)
     csv.write_csv(table, path)

@@ -1,15 +1,25 @@
-"""The winback.yaml of the demo's folder: the made-up company's CRM and its usage files."""
+"""The winback.yaml of the demo's folder: the made-up company's CRM, its usage and payments, its program."""
 
 from __future__ import annotations
 
 import json
 
-from connector.demo.events import MAPPING, FileFormat
+from connector.demo.events import MAPPING, PAYMENT_MAPPING, FileFormat
 from connector.demo.product import NOT_USAGE
+
+SMALL = 1_000
+"""Below so many contacts there are days on which nobody does anything: the guard on stale sources gives more time."""
+
+TOUCHES_A_DAY = 50
+"""One touch a day for so many contacts: everybody is reached within some days, and the cap is seen at work."""
+
+FEWEST_TOUCHES = 10
+BUDGET_A_CONTACT = 5
+"""What offers may cost in a month, for each contact of the company."""
 
 _TEXT = """\
 # The playbook of a made-up software company. Everything it reads is local; every address is a reserved example.
-# Change a number, then run `winback segments` here to see what that would do.
+# Change a number, then run `winback segments` or `winback plan` here to see what that would do.
 version: 1
 account: {account}
 timezone: {timezone}
@@ -22,13 +32,20 @@ sources:
     base_url: {base_url}
     auth: {{token: {token}}}
     streams: [contacts, companies]
-  product:                                    # what they did: one file per month
+    mapping:                                  # fields of this company's own: our column: its property
+      contacts: {{attributes.consent_at: consent_at, attributes.legal_hold: legal_hold,
+                 attributes.snoozed_until: snoozed_until}}
+  product:                                    # what they did and what they paid: one more file now and then
     adapter: files
     streams:
       usage:
         path: {path}
         mapping:                              # our column: column of the file
 {mapping}
+      transactions:
+        path: {payments}
+        mapping:
+{payment_mapping}
 
 identity: {{match: [external_id, email]}}
 activity: {{counts: "feature <> '{not_usage}'"}}   # looking whether we are down is not using the product
@@ -39,18 +56,62 @@ segments:                                     # first match wins inside a group;
   - {{name: dormant_90, group: dormancy, where: "inactive_days between 90 and 179"}}
   - {{name: cold,       group: dormancy, where: "inactive_days >= 180"}}
   - name: high_value_dormant                  # who decides, in a company that pays
-    where: "inactive_days >= 30 and accounts.mrr >= 400 and role in ('cto', 'team_lead')"
+    where: "inactive_days between 30 and 179 and accounts.mrr >= 400 and role in ('cto', 'team_lead')"
   - name: off_rhythm                          # silent for much longer than usual for this very person
     where: "inactive_days > 3 * gap_p90_days and active_days_365 >= 10"
 
-guards: {{max_change: 20%, empty_source: refuse, stale_source: 36h}}
+program:
+  name: win-back
+  enroll: [high_value_dormant, dormant_90, dormant_60, dormant_30]   # priority: a contact is in one at a time
+  steps:                                      # days since entry, in the contact's own time zone
+    - {{name: reminder, day: 1}}
+    - name: offer                             # the next rung of the ladder; sooner for who has just been looking
+      day: 7
+      offer: ladder
+      adjust: [{{when: "engaged.clicks >= 1 or engaged.visits >= 1", day: 5}}]
+    - {{name: last_chance, day: 14, offer: ladder, when: "step.answered is not true"}}
+    - {{name: feedback, day: 21}}
+  exit: [reactivated, converted, replied, unsubscribed, bounced, complained, snoozed, owner_took_over, deleted]
+  reactivated: "active_days_since_enrollment >= 1"
+  ends_after: 7d                              # after the last step, if nothing happens
+  holdout: {{share: 30%, by: [segment]}}        # left alone, to know what the rest was worth
+  variants: {{reminder: {{short: 50%, whats_new: 50%}}}}
+  caps: {{per_contact: 4 in 30d, gap: 3d, per_day: {per_day}, quiet_after: 90d}}
+  send: {{window: "09:00-17:00", days: business, best_hour: true}}   # the CRM waits for it: winback_send_at
+  consent:                                    # unknown means no; other countries, other rules. Not legal advice.
+    profile: gdpr_strict
+    countries: {{US: can_spam, CA: casl}}
+    max_age: 48h                              # what the CRM said longer ago does not count
+  offers:
+    items:
+      trial_extension: {{cost: 0, expires: 14d}}
+      discount: {{cost: 40, discount: true, codes: generate, expires: 14d}}
+    ladder: [trial_extension, discount]       # never a discount first
+    budget: {budget} in 30d
+    per_contact: 80 in 365d
+  sunset: {{after_episodes: 1, segment: sunset}}  # one sequence without any answer, and we leave them alone
+  personalize: {{whats_new: whats_new.yaml}}
+
+guards: {{max_change: 20%, empty_source: refuse, stale_source: {stale}}}
 
 destinations:
   crm:                                        # the same connection as the source of this name
     adapter: hubspot
-    lists: {{segments: true}}
+    lists: {{segments: true, steps: true}}      # a workflow of the CRM waits on each step's list and sends its mail
     properties: true
+    enroll: list
 """
+
+WHATS_NEW = """\
+# What is new in the product, for mails to merge: newest first, for everybody or for who used a feature.
+- {{date: {second}, text: "Deploys roll back by themselves", features: [deploy, automation]}}
+- {{date: {first}, text: "The assistant explains a failed build"}}
+"""
+
+
+def whats_new_text(first: str, second: str) -> str:
+    """The whats_new.yaml beside the playbook; two dates, the later one second."""
+    return WHATS_NEW.format(first=first, second=second)
 
 
 def _scalar(text: str) -> str:
@@ -63,6 +124,11 @@ def _quoted(text: str) -> str:
     return _scalar(text.replace("$", "$$"))
 
 
+def touches_a_day(contacts: int) -> int:
+    """How many touches a day a company of so many contacts allows itself."""
+    return max(FEWEST_TOUCHES, contacts // TOUCHES_A_DAY)
+
+
 def playbook_text(
     *,
     base_url: str,
@@ -71,16 +137,18 @@ def playbook_text(
     timezone: str = "UTC",
     usage_folder: str = "data",
     file_format: FileFormat = "parquet",
+    contacts: int = 5_000,
 ) -> str:
-    """The text of a winback.yaml that reads the CRM at `base_url` and the files of `Company.write_usage`.
+    """The text of a winback.yaml that reads the CRM at `base_url` and the files of the company.
 
     Args:
         base_url: Where the HubSpot look-alike answers.
         token: The reference to the CRM's token (`${HUBSPOT_TOKEN}`); never the token itself.
         account: What the company is called.
         timezone: Whose days count.
-        usage_folder: Where the usage files are, seen from the playbook's folder.
+        usage_folder: Where the usage and payment files are, seen from the playbook's folder.
         file_format: In which format they were written.
+        contacts: How many contacts the company has; its caps go with it.
     """
     if not token.startswith("${"):
         raise ValueError("token: a reference such as ${HUBSPOT_TOKEN} belongs here, never the token itself")
@@ -90,6 +158,15 @@ def playbook_text(
         base_url=_quoted(base_url),
         token=_scalar(token),
         path=_quoted(f"{usage_folder}/events-*.{file_format}"),
-        mapping="\n".join(f"          {ours}: {theirs}" for ours, theirs in MAPPING.items()),
+        payments=_quoted(f"{usage_folder}/payments-*.{file_format}"),
+        mapping=_lines(MAPPING),
+        payment_mapping=_lines(PAYMENT_MAPPING),
         not_usage=NOT_USAGE,
+        per_day=touches_a_day(contacts),
+        budget=BUDGET_A_CONTACT * contacts,
+        stale="72h" if contacts >= SMALL else "30d",
     )
+
+
+def _lines(mapping: dict[str, str]) -> str:
+    return "\n".join(f"          {ours}: {theirs}" for ours, theirs in mapping.items())

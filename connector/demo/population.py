@@ -28,6 +28,9 @@ COMING_DAYS = 90
 NEVER = 1_000_000
 """A day that does not come."""
 
+EVENTS_PER_DAY_MOST = 10_000_000
+"""Event numbers of a day stay below this, so that numbers never repeat across days."""
+
 PLAN_TIERS = ("free", "starter", "pro", "enterprise")
 _TIER_SHARES = (0.30, 0.34, 0.26, 0.10)
 _SEATS_WITHOUT_DISCOUNT = 20

@@ -37,10 +37,26 @@ segments:                                     # first match wins inside a group
   - name: off_rhythm                          # silent for much longer than usual for this very person
     where: "inactive_days > 3 * gap_p90_days and active_days_365 >= 5"
 
+# Nobody here was asked whether they want mail, so for real use this program must not be switched on: the look-alike
+# sends nothing anywhere. can_spam is a profile under which silence is no obstacle; with gdpr_strict nobody would enter.
+program:
+  name: win-back
+  enroll: [maintainers_away, dormant_90, dormant_30]
+  steps:
+    - {name: reminder,    day: 1}
+    - {name: offer,       day: 7}
+    - {name: last_chance, day: 14}
+    - {name: feedback,    day: 21}
+  ends_after: 7d
+  holdout: {share: 30%, by: [segment]}
+  caps: {per_contact: 4 in 30d, gap: 3d, quiet_after: 90d}
+  consent: {profile: can_spam, assume_country: US}
+  sunset: {after_episodes: 1, segment: sunset}
+
 guards: {stale_source: 3650d}                 # a repository may rest
 
 destinations:
-  crm: {adapter: hubspot, lists: {segments: true}, properties: true}
+  crm: {adapter: hubspot, lists: {segments: true, steps: true}, properties: true}
 """
 
 _SEGMENTS_ONLY = """\

@@ -17,15 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.demo.places import COUNTRIES, Season
-from connector.demo.population import FOUNDED_DAY, NEVER, ZONES, Accounts, Flags, Floats, Ints, Users, some
+from connector.demo.population import (
+    EVENTS_PER_DAY_MOST,
+    FOUNDED_DAY,
+    NEVER,
+    ZONES,
+    Accounts,
+    Flags,
+    Floats,
+    Ints,
+    Users,
+    some,
+)
 from connector.demo.product import NOT_USAGE_INDEX, available, feature_odds
 
 DAY_SECONDS = 86_400
 FIRST_KEPT_DAY = -1
 """Events of the evening before day 0 may arrive on it, or be of that day in UTC."""
-
-_EVENTS_PER_DAY_MOST = 10_000_000
-"""Event numbers of a day stay below this, so that numbers never repeat across days."""
 
 _DAY_STREAM = 2
 """Which family of random streams the days draw from; the population has its own."""
@@ -190,7 +198,7 @@ class Story:
         feature = np.concatenate([feature, np.full(len(lookers), NOT_USAGE_INDEX)])
         count = 1 + np.floor(rng.exponential(2.2, len(user)) * (feature != NOT_USAGE_INDEX))
         at = self._times(day, user, rng)
-        number = (day - FOUNDED_DAY + 1) * _EVENTS_PER_DAY_MOST + np.arange(len(user))
+        number = (day - FOUNDED_DAY + 1) * EVENTS_PER_DAY_MOST + np.arange(len(user))
         arrived = _arrivals(at, rng)
         twice = np.flatnonzero(some(rng, len(user), 0.008))
         again = arrived[twice] + np.floor(rng.exponential(18_000.0, len(twice))).astype(np.int64)

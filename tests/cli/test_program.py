@@ -93,6 +93,10 @@ def test_who_comes_back_is_out_at_the_next_run_and_out_wins_over_a_due_step(acme
     assert not sandbox.properties_of("1045").get("winback_step")
     status = acme.run("status", "--json", now=day(7)).json
     assert status["programs"][0]["exits"] == {"reactivated": 1}
+    told = acme.run("explain", "u45", now=day(7))
+    assert (
+        "before: in win-back from 2026-06-15 to 2026-06-22, after the step reminder: uses the product again" in told.out
+    )
 
 
 def test_an_opt_out_between_plan_and_apply_is_honoured_and_told_to_the_crm(acme, sandbox):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import duckdb
@@ -13,10 +12,9 @@ import requests
 from connector.clock import FixedClock
 from connector.contracts import SandboxOptions
 from connector.demo.company import Company, generate
-from connector.demo.playbook import playbook_text
+from connector.demo.playbook import playbook_text, whats_new_text
 from connector.demo.population import Link
 from connector.demo.product import NOT_USAGE
-from connector.model import Contact
 from connector.pipeline import evaluate, pull_sources
 from connector.registry import installed_adapters
 from connector.workspace import Workspace
@@ -49,14 +47,6 @@ def crm():
 
 def set_clock(crm, day: date) -> None:
     requests.post(f"{crm.base_url}/_sandbox/clock", json={"set": f"{day}T22:00:00Z"}, timeout=10).raise_for_status()
-
-
-def in_hubspots_words(contacts) -> list[Contact]:
-    """Second addresses under the name the vendor gives them."""
-    return [
-        replace(c, attributes={"hs_additional_emails": c.attributes["secondary_emails"]}) if c.attributes else c
-        for c in contacts
-    ]
 
 
 def truth(company: Company) -> dict[str, tuple[int, int]]:
@@ -101,8 +91,10 @@ def test_everybody_is_who_they_are_and_silent_as_long_as_they_are(company, crm, 
     )
     environ = {"HUBSPOT_TOKEN": crm.auth["token"]}
     company.write_usage(tmp_path / "data", file_format="csv")
+    company.write_payments(tmp_path / "data", file_format="csv")
+    (tmp_path / "whats_new.yaml").write_text(whats_new_text("2026-09-01", "2026-10-02"))
     set_clock(crm, ENDS)
-    crm.seed([*in_hubspots_words(company.contacts), *company.merged], company.accounts)
+    crm.seed([*company.contacts, *company.merged], company.accounts)
 
     clock = FixedClock(datetime(2026, 11, 21, 23, 59, 59, tzinfo=UTC))
     with Workspace.load(config, clock=clock, reporter=Quiet(), environ=environ) as workspace:
@@ -110,11 +102,12 @@ def test_everybody_is_who_they_are_and_silent_as_long_as_they_are(company, crm, 
         assert reports["crm", "contacts"].new == len(company.contacts)
         assert reports["crm", "companies"].new == len(company.accounts)
         assert reports["product", "usage"].rows == len(company.events)
+        assert reports["product", "transactions"].new == company.events.payments().num_rows
         assert sum(r.rejects for r in reports.values()) == 0
         assert found(workspace, ENDS) == told(company)
 
     set_clock(crm, WEEK_LATER)
-    crm.seed(in_hubspots_words(company.changed_contacts(7)), ())
+    crm.seed(company.changed_contacts(7), ())
     company.write_more_days(tmp_path / "data", 7, file_format="csv")
     later = company.after(7)
     clock = FixedClock(datetime(2026, 11, 28, 23, 59, 59, tzinfo=UTC))
