@@ -139,7 +139,6 @@ def write_down(
     anew. A return needs evidence: it is the only thing that lifts an opt-out.
     """
     from connector.program.suppression import about_address
-    from connector.programs import suppression_key
 
     contact_id = known_contact(workspace, who)
     now = workspace.clock.now()
@@ -165,7 +164,7 @@ def write_down(
     events = [event]
     address = _address_row(workspace, contact_id)
     if address and kind in {Status.WITHDRAWN, Status.RESUBSCRIBED}:
-        events.append(about_address(event, address, suppression_key(workspace)))
+        events.append(about_address(event, address, workspace.suppression_key()))
     return contact_id, workspace.journal.consent.record(events) > 0
 
 
@@ -182,7 +181,6 @@ class Taken:
 def take_in(workspace: Workspace, file: Path, *, source: str, basis: str) -> Taken:
     """Add every entry of a suppression file to the ledger; rows that cannot be read are set aside with their reason."""
     from connector.program.suppression import parse_file
-    from connector.programs import suppression_key
 
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -193,7 +191,7 @@ def take_in(workspace: Workspace, file: Path, *, source: str, basis: str) -> Tak
         name=file.name,
         source=source,
         basis=basis,
-        pepper=suppression_key(workspace),
+        pepper=workspace.suppression_key(),
         now=workspace.clock.now(),
         actor="operator",
     )
@@ -205,10 +203,9 @@ def take_in(workspace: Workspace, file: Path, *, source: str, basis: str) -> Tak
 def _about_contacts(workspace: Workspace, events: Sequence[ConsentEvent]) -> Iterator[ConsentEvent]:
     """The same words about the contacts who have these addresses now: what is asked just before every write."""
     from connector.program.suppression import address_key
-    from connector.programs import suppression_key
 
     said = {event.subject: event for event in events}
-    pepper = suppression_key(workspace)
+    pepper = workspace.suppression_key()
     _, batches = workspace.warehouse.feature_batches(workspace.today(), columns=["email"])
     for batch in batches if said else ():
         for contact_id, email in batch:
@@ -223,9 +220,8 @@ def give_out(workspace: Workspace, file: Path, *, addresses: bool) -> int:
     Addresses are hashed with our key unless asked for: then those of contacts we know stand beside their hash.
     """
     from connector.program.suppression import address_key, entries, entry_of, format_file
-    from connector.programs import suppression_key
 
-    pepper = suppression_key(workspace)
+    pepper = workspace.suppression_key()
     states = workspace.journal.consent.states()
     listed = {entry.key: entry for entry in entries(states)}
     for contact_id, state in states.items():

@@ -44,8 +44,11 @@ class StillAllowed:
         states = self._workspace.journal.consent.states_of(contact_ids, self._merged)
         now = self._workspace.clock.now()
         blocked: dict[str, str] = {}
-        for row in self._workspace.warehouse.flags(contact_ids):
-            contact_id: str = row["contact_id"]
+        rows = self._workspace.warehouse.flags(contact_ids)
+        for contact_id in self._suppressed(rows):
+            blocked[contact_id.removeprefix(self._prefix)] = "suppressed"
+        for row in rows:
+            contact_id = row["contact_id"]
             state = states.get(contact_id)
             marks = {**row, "opted_out": row["opted_out_anywhere"]}
             reason = plain_reason(marks if state is None else _without_lifted(marks, state))
@@ -56,6 +59,17 @@ class StillAllowed:
             if said is not None:
                 blocked.setdefault(contact_id.removeprefix(self._prefix), said)
         return blocked
+
+    def _suppressed(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Those whose address is on the suppression list by now."""
+        from connector.program.suppression import address_key, entry_of
+
+        if not self._workspace.playbook.programs:
+            return []
+        pepper = self._workspace.suppression_key()
+        keys = {address_key(row["email"], pepper): row["contact_id"] for row in rows if row["email"]}
+        states = self._workspace.journal.consent.states_of(list(keys))
+        return [keys[key] for key, state in states.items() if entry_of(key, state) is not None]
 
 
 def _without_lifted(marks: Mapping[str, Any], state: ConsentState) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from connector.permission import StillAllowed
 
 if TYPE_CHECKING:
     from connector.contracts import RateBudget
-    from connector.plan.apply import ApplyContext, ApplyReport
+    from connector.plan.apply import ApplyContext, ApplyReport, Consent
     from connector.plan.build import Plan, PlanInputs
     from connector.pull import PullReport
     from connector.rules.conditions import CheckedSegment
@@ -418,8 +418,30 @@ def undo(workspace: Workspace, run_id: str, *, still_ours: StillOurs = unlocked)
         raise SettingError(f"no run {run_id!r} is known here", hint="`winback status` lists the runs")
     with _Recorded(workspace, "undo") as recorded:
         context = _context(workspace, name, recorded.run_id, still_ours=still_ours, fresh=None)
+        context = replace(context, consent=_also(context.consent, _must_be_in_nothing(workspace, name)))
         recorded.report = undo_run(run_id, context, folder=workspace.folder("undo"), destination_name=name)
     return Applied(recorded.report)
+
+
+def _must_be_in_nothing(workspace: Workspace, name: str) -> Mapping[str, str]:
+    """Records a plan of today would keep out, or leave alone: without permission, held out. An undo does no less."""
+    from connector.target import target
+
+    if not workspace.playbook.programs:
+        return {}
+    prefix = f"{workspace.destination(name).system}:"
+    aim = target(workspace, name, evaluate(workspace, workspace.today()))
+    held_out = {
+        episode.contact_id.removeprefix(prefix): "held_out"
+        for episode in workspace.journal.episodes.everybody()
+        if episode.open and episode.held_out
+    }
+    return {**held_out, **aim.frozen, **aim.blocked}
+
+
+def _also(consent: Consent, blocked: Mapping[str, str]) -> Consent:
+    """Whom either keeps out."""
+    return lambda row_ids: {row: blocked[row] for row in row_ids if row in blocked} | dict(consent(row_ids))
 
 
 def publish(workspace: Workspace, as_of: date) -> dict[str, str]:

@@ -108,6 +108,13 @@ class Workspace:
         with self.journal.lock("run") as lock:
             yield lock.check
 
+    def suppression_key(self) -> bytes:
+        """What suppressed addresses are hashed with: the playbook's key, or the one the journal keeps."""
+        secrets = self.playbook.keys
+        if secrets is not None and secrets.suppression is not None:
+            return secrets.suppression.get_secret_value().encode()
+        return self.journal.keys.get_or_make("suppression")
+
     def at_work(self) -> Holder | None:
         """Whoever runs now, if anybody does; a process that was killed does not."""
         holders = (holder for holder in self.journal.holders() if holder.name == "run" and not holder.expired)

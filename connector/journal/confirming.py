@@ -69,9 +69,16 @@ class Confirming:
             return
         ids = self._database.ids(episode_ids)
         log = sa.update(episode_steps).where(episode_steps.c.episode_id.in_(ids), _NEWEST)
-        self._connection.execute(log.values(state="written", written_at=at))
+        self._connection.execute(log.values(state="written", written_at=at, send_at=_late(episode_steps.c.send_at, at)))
         newest = sa.update(episodes).where(episodes.c.episode_id.in_(ids))
-        self._connection.execute(newest.values(step_state="written", written_at=at))
+        self._connection.execute(
+            newest.values(step_state="written", written_at=at, send_at=_late(episodes.c.send_at, at))
+        )
+
+
+def _late(send_at: sa.Column[datetime], at: datetime) -> sa.ColumnElement[datetime]:
+    """A mail goes out when the CRM hears of the step, if that is after it was planned for: caps count from there."""
+    return sa.case((send_at < at, sa.bindparam(None, at, type_=send_at.type)), else_=send_at)
 
 
 def _agree(wanted: Mapping[str, str | None], written: Mapping[str, str | None]) -> bool:

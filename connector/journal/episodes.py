@@ -119,6 +119,11 @@ class Episodes:
         started = each_once([row[2] for row in rows], day)
         return [(row[0], at, on) for row, at, on in zip(rows, entered, started, strict=True)]
 
+    def contacts(self) -> list[str]:
+        """Every contact that has an episode, open or not."""
+        with self._database.read() as connection:
+            return list(connection.execute(sa.select(episodes.c.contact_id).distinct()).scalars())
+
     def of(self, contact_id: str) -> list[Episode]:
         """This contact's episodes, newest first."""
         return self._select(episodes.c.contact_id == contact_id)
@@ -139,9 +144,7 @@ class Episodes:
 
         A step that was undone still counts when it had been written and its moment had come: the mail may be out.
         """
-        step = episode_steps.c
-        gone_out = sa.and_(step.state == "undone", step.written_at.is_not(None), step.send_at <= step.undone_at)
-        counts = sa.or_(step.state.in_(("decided", "written")), gone_out)
+        step, counts = episode_steps.c, _counts_as_touch()
         query = sa.select(step.contact_id, raw(step.send_at)).where(step.send_at >= since, step.arm != HOLDOUT, counts)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(step.send_at.desc())).all()
@@ -159,13 +162,13 @@ class Episodes:
         reached = (step.send_at >= since, step.arm != HOLDOUT, step.written_at.is_not(None))
         with self._database.read() as connection:
             rows = connection.execute(query.where(*reached)).all()
-        for (contact_id, program, _), at in zip(rows, each_once([row[2] for row in rows], moment), strict=True):
-            yield contact_id, program, at
+        ids, programs, times = zip(*rows, strict=True) if rows else ((), (), ())
+        return zip(ids, programs, each_once(times, moment), strict=True)
 
     def touches_decided(self, start: datetime, end: datetime) -> int:
         """Touches decided from `start` until before `end`."""
         step = episode_steps.c
-        chosen = (step.at >= start, step.at < end, step.state.in_(("decided", "written")), step.arm != HOLDOUT)
+        chosen = (step.at >= start, step.at < end, _counts_as_touch(), step.arm != HOLDOUT)
         return self._count(sa.select(sa.func.count()).select_from(episode_steps).where(*chosen))
 
     def entered(self, start: datetime, end: datetime) -> int:
@@ -347,6 +350,13 @@ class Episodes:
                 first = self._database.insert(versions).values(name=_VERSION, number=1)
                 next_one = {"number": versions.c.number + 1}
                 connection.execute(first.on_conflict_do_update(index_elements=["name"], set_=next_one))
+
+
+def _counts_as_touch() -> sa.ColumnElement[bool]:
+    """Steps that touch the contact: not undone, or undone after the mail may have gone out."""
+    step = episode_steps.c
+    gone_out = sa.and_(step.state == "undone", step.written_at.is_not(None), step.send_at <= step.undone_at)
+    return sa.or_(step.state.in_(("decided", "written")), gone_out)
 
 
 def _opened(episode: Episode, run_id: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ The rules, all of them:
 - A row that was refused too often is left out and counted as `quarantined`; one refused before travels in a step of
   its own, so that it cannot hold up the others again. Removals are tried for ever: nobody stays on a list for that.
 - A list that exists in our books but not in the CRM is made anew and filled from nothing.
-- A row that is frozen (what is known about its consent is too old) is neither added nor taken off; nothing about it
-  is written. A row that is held out is in nothing, like a blocked one, and counted apart.
+- A row that is frozen (what is known about its consent is too old) is not added anywhere and no value of it is written;
+  it stays where it belongs, and comes off where it does not. A row that is held out is in nothing, like a blocked one,
+  and counted apart.
 """
 
 from __future__ import annotations
@@ -305,7 +306,7 @@ def _diff(name: str, inputs: PlanInputs) -> _ListDiff:
         now=now,
         add=tuple(sorted(fresh)),
         retry=tuple(sorted(retry)),
-        remove=tuple(sorted(now.difference(target, inputs.frozen))),
+        remove=tuple(sorted(now.difference(target))),
         quarantined=tuple(sorted(quarantined)),
     )
 
@@ -330,7 +331,7 @@ def _workflow_diff(workflow: str, inputs: PlanInputs) -> _ListDiff:
         now=now,
         add=tuple(sorted(fresh)),
         retry=tuple(sorted(retry)),
-        remove=tuple(sorted(now.difference(target, inputs.frozen))),
+        remove=tuple(sorted(now.difference(target))),
         quarantined=tuple(sorted(quarantined)),
     )
 

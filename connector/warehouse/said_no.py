@@ -36,7 +36,7 @@ def hear(database: Database, heard: Heard, *, ends_at: str) -> None:
 def flags(database: Database, heard: Heard, contact_ids: Sequence[str]) -> list[dict[str, Any]]:
     """What is known now about these contacts, also from what was said of the same person elsewhere.
 
-    contact_id, deleted_at, merged_into. opted_out: marked so in any system, unsubscribed or complained, whenever.
+    contact_id, email, deleted_at, merged_into. opted_out: marked so in any system, unsubscribed or complained, ever.
     bounced: marked so wherever the address is. opted_out_anywhere: by the marks alone; opted_out_here: by the
     contact's own. engaged_unsubscribed_at, engaged_complained_at: from mail events, as in the rows of people.
     """
@@ -45,7 +45,7 @@ def flags(database: Database, heard: Heard, contact_ids: Sequence[str]) -> list[
         _make(database, *_NOW, versions=f"(FROM contacts_history WHERE valid_to = {schema.END})", mails="true")
         heard.now = database.commits
     return database.dicts(
-        f"SELECT c.contact_id, c.deleted_at, c.merged_into, {_OPTED_OUT} OR n.unsubscribed_at IS NOT NULL "
+        f"SELECT c.contact_id, c.email, c.deleted_at, c.merged_into, {_OPTED_OUT} OR n.unsubscribed_at IS NOT NULL "
         f"OR n.complained_at IS NOT NULL AS opted_out, {_OPTED_OUT} AS opted_out_anywhere, "
         "c.opted_out AS opted_out_here, coalesce(n.bounced, false) OR c.bounced AS bounced, "
         "n.unsubscribed_at AS engaged_unsubscribed_at, n.complained_at AS engaged_complained_at "

@@ -279,7 +279,7 @@ def test_a_thousand_rows_are_written_in_the_commit_of_their_batch(journal):
         step="reminder",
         step_state="written",
         step_at=START,
-        send_at=START,
+        send_at=LATER,
         written_at=LATER,
         touches=1,
     )
