@@ -36,6 +36,9 @@ GENERATED = "generate"
 
 HEALTH_WINDOW = timedelta(days=30)
 
+LARGE = 20_000
+"""From so many people on the shorter way is taken."""
+
 LONGEST_CAP = timedelta(days=400)
 """Touches older than the longest cap of the playbook are not read; no cap is longer than this."""
 
@@ -47,12 +50,14 @@ class Crowd:
         workspace: Where facts and journal are.
         as_of: The day; its segments have been evaluated.
         system: Of the CRM: contacts of others are shown, and nothing is decided about them.
+        shortlist: Whether a large crowd is decided about by the shorter way, which comes to the same.
     """
 
-    def __init__(self, workspace: Workspace, as_of: date, *, system: str) -> None:
+    def __init__(self, workspace: Workspace, as_of: date, *, system: str, shortlist: bool = True) -> None:
         self.workspace = workspace
         self.as_of = as_of
         self.system = system
+        self.shortlist = shortlist
         self.programs: tuple[Program, ...] = workspace.playbook.programs
         self.now = workspace.clock.now()
         self.notes: list[str] = []
@@ -63,22 +68,33 @@ class Crowd:
 
     def decide(self, seen: Seen) -> Decisions:
         """What the programs decide at the end of this day; every person is shown to `seen` on the way."""
-        people = (person for person in self.people() if seen(person))
         if not self.programs:
-            for _ in people:
-                pass
+            for person in self.people():
+                seen(person)
             return Decisions()
-        from connector.program import engine
-
-        # The world is made first: nothing else may be asked of the warehouse while people are read.
-        world = self.world
         with _without_collecting():
-            decisions = engine.decide(world, people)
+            # The world is made first: nothing else may be asked of the warehouse while people are read.
+            decisions = self._decide(self.world, seen)
         decisions.notes += self.notes
         for code in self.redeemed:
             self.workspace.journal.coupons.redeem(code, self.now)
         self.workspace.journal.links.remember(self.subjects)
         return decisions
+
+    def _decide(self, world: World, seen: Seen) -> Decisions:
+        """The decisions: the shorter way, where the crowd is large, or everybody before the engine."""
+        from connector.program import engine
+
+        if self.shortlist:
+            from connector.shortlisting import decide
+
+            known = self.workspace.warehouse.shortlist(self.as_of, **self._asked())
+            if len(known) >= LARGE:
+                return decide(self, known, seen)
+            people = self.with_episodes(known.all_rows(), self.workspace.journal.episodes.everybody())
+        else:
+            people = self.people()
+        return engine.decide(world, (person for person in people if seen(person)))
 
     # --- people ---------------------------------------------------------------------------------------------
 
@@ -89,14 +105,16 @@ class Crowd:
             for row in warehouse.people(as_of):
                 yield Person(row, row["segments"], (), Eligibility(plain_reason(row)))
             return
-        open_ones = self.workspace.journal.episodes.open_spells()
-        rows = warehouse.people(
-            as_of,
-            columns=self._columns(),
-            episodes=open_ones,
-            everybody_in=[self.system] if everybody else sorted(self._told_elsewhere),
-        )
-        yield from self._with_episodes(rows)
+        rows = warehouse.people(as_of, **self._asked(everybody=everybody))
+        yield from self.with_episodes(rows, self.workspace.journal.episodes.everybody())
+
+    def _asked(self, *, everybody: bool = False) -> dict[str, Any]:
+        """What the warehouse is asked for."""
+        return {
+            "columns": self._columns(),
+            "episodes": self.workspace.journal.episodes.open_spells(),
+            "everybody_in": [self.system] if everybody else sorted(self.told_elsewhere),
+        }
 
     def one(self, contact_id: str) -> Person | None:
         """One contact, as everybody's pass would find it; None if there is nobody of this id on that day."""
@@ -109,14 +127,14 @@ class Crowd:
     def person(self, row: Mapping[str, Any], episodes: Sequence[Episode]) -> Person:
         """One contact as the engine sees it."""
         eligibility = self._eligibility(row)
-        if episodes and self._redeemable:
+        if episodes and self.redeemable:
             self._note_redeemed(row, episodes)
         segments: Sequence[str] = row["segments"]
-        return Person(row, segments, episodes, eligibility, self._touches.get(row["contact_id"], ()))
+        return Person(row, segments, episodes, eligibility, self.touches.get(row["contact_id"], ()))
 
-    def _with_episodes(self, rows: Iterable[dict[str, Any]]) -> Iterator[Person]:
+    def with_episodes(self, rows: Iterable[dict[str, Any]], episodes: Iterable[Episode]) -> Iterator[Person]:
         """Rows and episodes, both by contact id, side by side; an episode whose contact is gone is somebody deleted."""
-        grouped = groupby(self.workspace.journal.episodes.everybody(), key=attrgetter("contact_id"))
+        grouped = groupby(episodes, key=attrgetter("contact_id"))
         pending = next(grouped, None)
         for row in rows:
             contact_id: str = row["contact_id"]
@@ -158,16 +176,17 @@ class Crowd:
         return self.workspace.journal.consent.states(self.workspace.warehouse.merged(self.system))
 
     @cached_property
-    def _told_elsewhere(self) -> set[str]:
+    def told_elsewhere(self) -> set[str]:
         """Contacts the ledger says something about: they are looked at even when they are in no segment."""
         return {subject for subject in self.states if subject.startswith(f"{self.system}:")}
 
     @cached_property
-    def _suppressed(self) -> Callable[[str], bool]:
+    def suppressed(self) -> Callable[[str], bool]:
+        """Whether an address is on the suppression list."""
         from connector.program.suppression import Suppressions
 
         on_file = any(subject.startswith("email:") for subject in self.states)
-        return Suppressions.of(self.states, suppression_key(self.workspace) if on_file else b"")
+        return Suppressions.of(self.states, self.workspace.suppression_key() if on_file else b"")
 
     def _eligibility(self, row: Mapping[str, Any]) -> Eligibility:
         from connector.program.eligibility import eligibility
@@ -177,14 +196,15 @@ class Crowd:
             self.states.get(row["contact_id"], NOTHING_SAID),
             self.consent,
             now=self.now,
-            suppressed=self._suppressed,
+            suppressed=self.suppressed,
             first_with_address=row.get("first_with_address", True),
         )
 
     # --- the world ------------------------------------------------------------------------------------------
 
     @cached_property
-    def _touches(self) -> Mapping[str, list[datetime]]:
+    def touches(self) -> Mapping[str, list[datetime]]:
+        """When each contact was touched within the longest cap, newest first."""
         longest = max((max(p.caps.per_contact[1], p.caps.gap) for p in self.programs), default=timedelta())
         return self.workspace.journal.episodes.touches(self.now - min(longest, LONGEST_CAP))
 
@@ -284,12 +304,13 @@ class Crowd:
     def _note_redeemed(self, row: Mapping[str, Any], episodes: Sequence[Episode]) -> None:
         """An offer counts as taken once the contact did what it is tied to."""
         for episode in episodes:
-            offer = self._redeemable.get(episode.offer or "")
+            offer = self.redeemable.get(episode.offer or "")
             if episode.code and offer is not None and offer.redeemed_by is not None and offer.redeemed_by.holds(row):
                 self.redeemed.append(episode.code)
 
     @cached_property
-    def _redeemable(self) -> Mapping[str, Offer]:
+    def redeemable(self) -> Mapping[str, Offer]:
+        """Offers that a contact's row shows to have been taken."""
         offers = (offer for program in self.programs for offer in program.offers.offers.values())
         return {offer.name: offer for offer in offers if offer.redeemed_by is not None}
 
@@ -304,14 +325,6 @@ def _without_collecting() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def suppression_key(workspace: Workspace) -> bytes:
-    """What suppressed addresses are hashed with: the playbook's key, or the one the journal keeps."""
-    secrets = workspace.playbook.keys
-    if secrets is not None and secrets.suppression is not None:
-        return secrets.suppression.get_secret_value().encode()
-    return workspace.journal.keys.get_or_make("suppression")
 
 
 def link_maker(workspace: Workspace) -> LinkMaker | None:

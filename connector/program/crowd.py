@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -95,20 +95,19 @@ class Crowd:
                 if person.segments:
                     self.take(person)
             elif nothing_new(person):
-                self._stays(person, person.episodes[0])
+                self.stays(person.row["contact_id"], person.episodes[0], person.segments)
             else:
                 self.take(person)
 
-    def _stays(self, person: Person, episode: Episode) -> None:
+    def stays(self, contact_id: str, episode: Episode, segments: Sequence[str]) -> None:
         """One contact of whom there is nothing new."""
-        contact_id = person.row["contact_id"]
         if episode.arm == HOLDOUT:
             self.decisions.held_out.add(contact_id)
             return
         if episode.step_state != cadence.UNDONE:
             self.decisions.placed[contact_id] = episode
         elsewhere = self.judge.quiet[episode.program].elsewhere
-        if elsewhere and not elsewhere.isdisjoint(person.segments):
+        if elsewhere and not elsewhere.isdisjoint(segments):
             self.deferred[entering.OTHER_PROGRAM].append(contact_id)
 
     def take(self, person: Person) -> None:

@@ -28,9 +28,11 @@ suporte support-client support-technique vendas vendite ventas vertrieb verwaltu
 ROLES = frozenset(_DESKS.split())
 """Local parts that are a desk, not a person: nobody behind them gave a permission of their own."""
 
-_ADDRESS_LONGEST = 254
-_LOCAL_LONGEST = 64
-_PLAIN_LOCAL = re.compile(r"[a-z0-9_'+&/=~-]+(?:\.[a-z0-9_'+&/=~-]+)*").fullmatch
+ADDRESS_LONGEST = 254
+LOCAL_LONGEST = 64
+PLAIN_LOCAL = r"[a-z0-9_'+&/=~-]+(?:\.[a-z0-9_'+&/=~-]+)*"
+"""How nearly every local part looks, as a regular expression for all of it; nothing is wrong with such a one."""
+_is_plain = re.compile(PLAIN_LOCAL).fullmatch
 
 INVALID = "invalid_email"
 ROLE = "role_address"
@@ -55,7 +57,7 @@ def address_problem(email: str, *, hygiene: bool = True) -> str | None:
     No name server is asked. Without `hygiene` only what cannot be an address is found.
     """
     local, at, domain = normalised(email).rpartition("@")
-    if not at or _local_problem(local) or len(local) + len(domain) >= _ADDRESS_LONGEST:
+    if not at or _local_problem(local) or len(local) + len(domain) >= ADDRESS_LONGEST:
         return INVALID
     problem = _domain_problem(domain)
     if problem == INVALID or not hygiene:
@@ -70,9 +72,9 @@ def is_role(local: str) -> bool:
 
 def _local_problem(local: str) -> bool:
     """Nearly all are plain; what is not goes to the library, which knows the rest of the standard."""
-    if len(local) > _LOCAL_LONGEST:
+    if len(local) > LOCAL_LONGEST:
         return True
-    return _PLAIN_LOCAL(local) is None and not _valid(f"{local}@example.com")
+    return _is_plain(local) is None and not _valid(f"{local}@example.com")
 
 
 @lru_cache(maxsize=65536)

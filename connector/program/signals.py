@@ -21,7 +21,8 @@ NOTHING_HAPPENED: Mapping[str, Any] = {
 signals_of = itemgetter(*NOTHING_HAPPENED)
 SILENCE: tuple[Any, ...] = signals_of(NOTHING_HAPPENED)
 
-flags_of = itemgetter("deleted_at", "merged_into", "opted_out", "bounced", "erased", "lead_converted_at")
+FLAGS = ("deleted_at", "merged_into", "opted_out", "bounced", "erased", "lead_converted_at")
+flags_of = itemgetter(*FLAGS)
 """What may end an episode besides signals: somebody for whom all of these are empty is not concerned."""
 
 READS = (
@@ -42,7 +43,7 @@ class Quiet:
     row: The signals of such a contact.
     stays: No signal ends the episode; False: that cannot be said in general.
     unless: Conditions over other columns that end it nevertheless.
-    earliest: For each step, the first day on which it can be due.
+    earliest: For each step, the first day on which it can be due for such a contact.
     enrolling, elsewhere: Segments this program, and other programs, enroll from.
     """
 
@@ -63,10 +64,18 @@ def quiet_signals(program: Program, world: World) -> Quiet:
         row=NOTHING_HAPPENED,
         stays=not any(_ADDED.intersection(one.columns) or (_about_signals(one) and one.holds(row)) for one in ending),
         unless=tuple(one for one in ending if not _about_signals(one)),
-        earliest=tuple(min([step.day, *(change.day for change in step.adjust)]) for step in program.steps),
+        earliest=tuple(
+            min([step.day, *(change.day for change in step.adjust if _may_hold(change.when, row))])
+            for step in program.steps
+        ),
         enrolling=frozenset(program.enroll),
         elsewhere=others,
     )
+
+
+def _may_hold(condition: Condition, row: Mapping[str, Any]) -> bool:
+    """Whether a condition can hold for anybody of whom there is nothing new."""
+    return not _about_signals(condition) or bool(condition.holds(row))
 
 
 def _about_signals(condition: Condition) -> bool:

@@ -5,6 +5,7 @@ It only says yes where the verdict would be "stays, and takes no step"; whoever 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -32,18 +33,35 @@ class Stillness:
 
     def nothing_new(self, person: Person) -> bool:
         """Whether the newest episode stays as it is, surely."""
-        episode = person.episodes[0]
-        quiet = self.judge.quiet.get(episode.program)
+        quiet = self.judge.quiet.get(person.episodes[0].program)
         return (
             quiet is not None
             and quiet.stays
-            and episode.exited_at is None
             and person.eligibility.reason is None
-            and not quiet.enrolling.isdisjoint(person.segments)
             and self._silent(person.row)
             and not (quiet.unless and any(condition.holds(person.row) for condition in quiet.unless))
-            and self._rests(episode, person.row, quiet)
-            and (len(person.episodes) == 1 or not any(other.open for other in person.episodes[1:]))
+            and self._stays(person.episodes, person.segments, person.row, quiet)
+        )
+
+    def nothing_new_about(self, episodes: Sequence[Episode], segments: Sequence[str], row: Row) -> bool:
+        """The same about somebody known to be eligible and silent; of `row` only id and time zone are read."""
+        quiet = self.judge.quiet.get(episodes[0].program)
+        return (
+            quiet is not None
+            and not quiet.unless
+            and row["contact_id"] not in self.judge.world.ordered
+            and self._stays(episodes, segments, row, quiet)
+        )
+
+    def _stays(self, episodes: Sequence[Episode], segments: Sequence[str], row: Row, quiet: Quiet) -> bool:
+        """Whether the newest episode of an eligible, silent contact goes on, and rests."""
+        episode = episodes[0]
+        return (
+            quiet.stays
+            and episode.exited_at is None
+            and not quiet.enrolling.isdisjoint(segments)
+            and self._rests(episode, row, quiet)
+            and (len(episodes) == 1 or not any(other.open for other in episodes[1:]))
         )
 
     def _silent(self, row: Row) -> bool:

@@ -255,7 +255,7 @@ class Judge:
             started_on = started_on or entering.spell_started_on(row, world.as_of, world.zone)
             opens_as = entering.episode_id(way.program, row["contact_id"], started_on)
             if not person.episodes or not entering.same_spell(way.program, person, world, opens_as):
-                return self._candidacy(person, way, started_on)
+                return self.candidacy(person, way, started_on)
         if first is None:
             return Verdict("none")
         return Verdict("deferred", entering.SAME_SPELL, program=first.program.name)
@@ -275,7 +275,7 @@ class Judge:
             return None
         return Verdict("sunset", entering.SUNSET, upcoming=Upcoming(windows.day_in(sunset, zone), ENTERS))
 
-    def _candidacy(self, person: Person, way: Way, started_on: date) -> Candidacy:
+    def candidacy(self, person: Person, way: Way, started_on: date) -> Candidacy:
         """What a contact who is not barred for good has to wait for before it enters."""
         program, now = way.program, self.world.now
         quiet = entering.quiet_until(program, person) if person.episodes else None

@@ -42,7 +42,8 @@ NOBODY: dict[str, Any] = {
 
 SECOND = "second_with_address"
 SHARE_ROWS = 100_000
-_CROWD, _SHARE, _TEAMS, _ASKED, _STAGED = "crowd", "crowd_share", "active_teams", "crowd_asked", "names_given"
+CROWD = "crowd"
+_SHARE, _TEAMS, _ASKED, _STAGED = "crowd_share", "active_teams", "crowd_asked", "names_given"
 
 _SEEN_KEYS = (
     "legal_hold", "erased", "consent_basis", "consent_at", "consent_source", "snoozed_until", "lead_converted_at",
@@ -114,6 +115,12 @@ class Assigned:
 
 def people(database: Database, made: Made, heard: Heard, assigned: Assigned, asked: Asked) -> Iterator[dict[str, Any]]:
     """One row for whoever is in a segment now or when last recorded, may not be mailed, or has an episode, by id."""
+    gather(database, made, heard, assigned, asked)
+    return handed_over(database, made, assigned, asked)
+
+
+def gather(database: Database, made: Made, heard: Heard, assigned: Assigned, asked: Asked) -> None:
+    """Make `crowd`, and what the rows of its people are put together from."""
     as_of = assigned.as_of
     features.measure(database, as_of, made)
     said_no.hear(database, heard, ends_at=database.end_of(as_of))
@@ -121,18 +128,31 @@ def people(database: Database, made: Made, heard: Heard, assigned: Assigned, ask
     entered.watch(database, as_of, made)
     _find_second(database, as_of)
     _count_teammates(database, as_of)
-    shares = _share_out(database, as_of, assigned, asked)
-    sql = _sql(database, as_of, made, assigned, asked)
-    absent = _absent(database, assigned)
+    _share_out(database, as_of, assigned, asked)
+
+
+def handed_over(database: Database, made: Made, assigned: Assigned, asked: Asked) -> Iterator[dict[str, Any]]:
+    """The rows of those gathered in `crowd`, and of whoever has an episode and is not there any more."""
+    shares = int(database.value(f"SELECT coalesce(max(share) + 1, 0) FROM {CROWD}"))
+    sql = sql_of(database, made, assigned, asked)
+    absent = _absent(database, assigned, asked)
     rows = _rows(database, sql, assigned.names, shares)
     return merge(rows, absent, key=itemgetter("contact_id")) if absent else rows
+
+
+def keep(database: Database, chosen: str) -> None:
+    """Let go of everybody of `crowd` but these; `chosen`: a relation of contact_key and contact_id."""
+    database.execute(
+        f"CREATE OR REPLACE TEMP TABLE {CROWD} AS SELECT contact_key, "
+        f"((row_number() OVER (ORDER BY contact_id) - 1) // {SHARE_ROWS})::INTEGER AS share FROM {chosen}"
+    )
 
 
 def _rows(database: Database, sql: str, names: Sequence[str], shares: int) -> Iterator[dict[str, Any]]:
     """One share after the other, so that memory does not grow with their number."""
     for share in range(shares):
         database.execute(
-            f"CREATE OR REPLACE TEMP TABLE {_SHARE} AS SELECT contact_key FROM {_CROWD} WHERE share = {share}"
+            f"CREATE OR REPLACE TEMP TABLE {_SHARE} AS SELECT contact_key FROM {CROWD} WHERE share = {share}"
         )
         found = database.arrow(sql)
         keys = found.schema.names
@@ -142,8 +162,8 @@ def _rows(database: Database, sql: str, names: Sequence[str], shares: int) -> It
                 yield row
 
 
-def _share_out(database: Database, as_of: date, assigned: Assigned, asked: Asked) -> int:
-    """Make `crowd` (contact_key, share) and tell how many shares there are."""
+def _share_out(database: Database, as_of: date, assigned: Assigned, asked: Asked) -> None:
+    """Make `crowd` (contact_key, share)."""
     relation = features.relation(database, as_of, ["contact_id", "deleted_at", "opted_out", "bounced"])
     within, also = "true", "false"
     if asked.only is not None:
@@ -161,8 +181,7 @@ def _share_out(database: Database, as_of: date, assigned: Assigned, asked: Asked
         within=within,
         rows=str(SHARE_ROWS),
     )
-    database.execute(f"CREATE OR REPLACE TEMP TABLE {_CROWD} AS {crowd}")
-    return int(database.value(f"SELECT coalesce(max(share) + 1, 0) FROM {_CROWD}"))
+    database.execute(f"CREATE OR REPLACE TEMP TABLE {CROWD} AS {crowd}")
 
 
 def _name_asked(database: Database, names: Sequence[str]) -> None:
@@ -177,28 +196,48 @@ def _numbered(assigned: Assigned) -> str:
     return f"(SELECT contact_key, {assigned.numbers} AS numbers FROM {assigned.table})"
 
 
-def _sql(database: Database, as_of: date, made: Made, assigned: Assigned, asked: Asked) -> str:
+_NO_DAYS = "(SELECT NULL::INTEGER AS contact_key, NULL::BIGINT AS days WHERE false)"
+_NO_TEAMS = "(SELECT NULL::VARCHAR AS account_id, NULL::BIGINT AS active WHERE false)"
+
+
+def sql_of(
+    database: Database,
+    made: Made,
+    assigned: Assigned,
+    asked: Asked,
+    *,
+    within: str = _SHARE,
+    short: bool = False,
+) -> str:
+    """The statement of the rows of those in `within`.
+
+    short: In no order, with `contact_key`, and without what only mails are made of (teammates, milestones).
+    """
+    as_of = assigned.as_of
+    own = (features.KEY,) if short else ()
+    days = f"(SELECT contact_key, len(active_dates) AS days FROM {features.state_table(database, as_of, made)})"
     asked_for = [features.relation_name(name) for name in asked.columns if name not in MADE_HERE]
     shown = [*ALWAYS, *(name for name in dict.fromkeys(asked_for) if name not in ALWAYS)]
     relation = features.relation(database, as_of, [*shown, *(name for name in _READ if name not in shown)])
     ends_at = database.end_of(as_of)
     return sql_files.render(
         "people",
-        columns=", ".join(f"f.{name}" for name in shown),
+        columns=", ".join(f"f.{name}" for name in (*own, *shown)),
         people=f"(SELECT f.*, a.numbers, {_SEEN} AS seen FROM (SELECT *, {_SAID} AS said FROM ({relation}) "
-        f"SEMI JOIN {_SHARE} USING (contact_key)) AS f JOIN {_numbered(assigned)} AS a USING (contact_key))",
+        f"SEMI JOIN {within} USING (contact_key)) AS f JOIN {_numbered(assigned)} AS a USING (contact_key))",
         entered=entered.ENTERED,
         signals=entered.SIGNALS,
         said_no=said_no.SAID_NO,
         second=SECOND,
-        days=f"(SELECT contact_key, len(active_dates) AS days FROM {features.state_table(database, as_of, made)})",
+        days=_NO_DAYS if short else days,
         paid="(SELECT contact_key, max(happened_at) AS last_paid_at FROM "
         f"{entered.payments(f'happened_at < {ends_at}')} GROUP BY contact_key)",
-        teammates=_TEAMS,
+        teammates=_NO_TEAMS if short else _TEAMS,
         confirmed="(SELECT system, min(pulled_at) AS confirmed_at FROM stream_stats WHERE into_table = 'contacts' "
         "GROUP BY system)",
         hours=_hours(database, as_of, assigned, asked),
         best="NULL",
+        sorted="" if short else "ORDER BY f.contact_id",
     )
 
 
@@ -233,7 +272,7 @@ def _hours(database: Database, as_of: date, assigned: Assigned, asked: Asked) ->
     )
 
 
-def _absent(database: Database, assigned: Assigned) -> list[dict[str, Any]]:
+def _absent(database: Database, assigned: Assigned, asked: Asked) -> list[dict[str, Any]]:
     """Who has an episode and is not there at that day: merged or matched into another, or not known at all."""
     found = database.dicts(
         "SELECT e.contact_id, c.account_id, coalesce(c.merged_into, root.contact_id) AS merged_into, c.deleted_at, "
@@ -243,5 +282,7 @@ def _absent(database: Database, assigned: Assigned) -> list[dict[str, Any]]:
         f"WHERE e.contact_key IS NULL OR e.contact_key NOT IN (SELECT contact_key FROM {assigned.table}) "
         "ORDER BY e.contact_id"
     )
-    everything = dict.fromkeys(name for name in (*ALWAYS, *sorted(MADE_HERE)) if "." not in name)
+    further = [features.relation_name(name) for name in asked.columns if name not in MADE_HERE]
+    everything: dict[str, Any] = dict.fromkeys(name for name in (*ALWAYS, *sorted(MADE_HERE)) if "." not in name)
+    everything |= {name: 0 if name in features.COUNTED else None for name in further if name not in everything}
     return [everything | NOBODY | {"segments": []} | row for row in found]

@@ -16,6 +16,7 @@ from connector.warehouse.crowd import Asked, Assigned
 from connector.warehouse.database import Database, case_of, literal
 from connector.warehouse.features import Made
 from connector.warehouse.said_no import Heard
+from connector.warehouse.shortlist import Shortlist
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -148,15 +149,23 @@ class Evaluator:
 
     def people(self, as_of: date, asked: Asked) -> Iterator[dict[str, Any]]:
         """Everybody a plan may have to do with: see `crowd.people`."""
+        return crowd.people(self._database, self._made, self._heard, self._assigned(as_of), asked)
+
+    def shortlist(self, as_of: date, asked: Asked) -> Shortlist:
+        """The same people, most of whom need not be handed over one by one."""
+        assigned = self._assigned(as_of)
+        crowd.gather(self._database, self._made, self._heard, assigned, asked)
+        return Shortlist(self._database, self._made, assigned, asked)
+
+    def _assigned(self, as_of: date) -> Assigned:
         self._require(as_of)
         slots = [_slot(place) for place in range(len(_groups(self._segments)))]
-        assigned = Assigned(
+        return Assigned(
             as_of=as_of,
             table=ASSIGNED,
             numbers=f"list_sort(list_filter([{', '.join(slots)}]::SMALLINT[], lambda n: n IS NOT NULL))",
             names=[checked.segment.name for checked in self._segments],
         )
-        return crowd.people(self._database, self._made, self._heard, assigned, asked)
 
     def flags(self, contact_ids: Sequence[str]) -> list[dict[str, Any]]:
         """What may keep these contacts off a list, as known now."""

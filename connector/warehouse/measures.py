@@ -132,8 +132,7 @@ _TOUCHES = "program_touches"
 def _stage_touches(database: Database, touches: Iterable[tuple[str, str, datetime]], since: datetime) -> None:
     import pyarrow as pa
 
-    rows = [touch for touch in touches if touch[2] >= since]
-    ids, programs, times = zip(*rows, strict=True) if rows else ((), (), ())
+    ids, programs, times = tuple(zip(*touches, strict=True)) or ((), (), ())
     given = pa.table(
         {
             "contact_id": pa.array(ids, pa.string()),
@@ -145,7 +144,7 @@ def _stage_touches(database: Database, touches: Iterable[tuple[str, str, datetim
     database.execute(
         f"CREATE OR REPLACE TEMP TABLE {_TOUCHES} AS SELECT coalesce(folded.into_key, c.contact_key) AS contact_key, "
         'program, "at" FROM touches_given LEFT JOIN contacts AS c USING (contact_id) '
-        "LEFT JOIN folded USING (contact_key)"
+        f'LEFT JOIN folded USING (contact_key) WHERE "at" >= {timestamp(since)}'
     )
     database.connection.unregister("touches_given")
 

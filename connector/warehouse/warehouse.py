@@ -23,6 +23,7 @@ from connector.warehouse.crowd import Asked
 from connector.warehouse.database import Database
 from connector.warehouse.evaluation import Evaluator
 from connector.warehouse.features import Made
+from connector.warehouse.shortlist import Shortlist
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -200,6 +201,17 @@ class Warehouse:
         """
         asked = Asked(columns=columns, episodes=episodes, everybody_in=everybody_in, only=only)
         return self._evaluator.people(as_of, asked)
+
+    def shortlist(
+        self,
+        as_of: date,
+        *,
+        columns: Sequence[str] = (),
+        episodes: Sequence[tuple[str, datetime, date]] | pa.Table | None = None,
+        everybody_in: Sequence[str] = (),
+    ) -> Shortlist:
+        """The same people as `people`, to be asked which of them have to be looked at one by one."""
+        return self._evaluator.shortlist(as_of, Asked(columns=columns, episodes=episodes, everybody_in=everybody_in))
 
     def mail_health(
         self, since: datetime, *, touches: Iterable[tuple[str, str, datetime]] | None = None

@@ -5,7 +5,7 @@
 -- contact_key, entered_at. {signals}, {said_no}, {second}: as they are called. {days}: days, of activity, by
 -- contact. {paid}: last_paid_at by contact.
 -- {teammates}: active people by account_id. {confirmed}: confirmed_at by system. {hours}: best_hour by contact; {best}:
--- that of everybody else. {columns}: of the relation.
+-- that of everybody else. {columns}: of the relation. {sorted}: by id, where that is wanted.
 SELECT
     {columns},
     numbers,
@@ -55,4 +55,4 @@ LEFT JOIN {paid} AS paid USING (contact_key)
 LEFT JOIN {hours} AS h USING (contact_key)
 LEFT JOIN {teammates} AS t ON t.account_id = f.account_id
 LEFT JOIN {confirmed} AS c ON c.system = split_part(f.contact_id, ':', 1)
-ORDER BY f.contact_id
+{sorted}

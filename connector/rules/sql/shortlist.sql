@@ -1,0 +1,31 @@
+-- Everybody a plan may have to do with, in no order, as far as that says who needs no verdict of their own. Columns that few
+-- values share are there as they are, of the others only whether they are filled.
+-- {people}: the rows of people. {same}, {there}: such columns. {silent}: nothing happened since entry. {local}: what a
+-- plain local part looks like, as a regular expression. {local_longest}, {longest}: of an address. {desks}: local parts
+-- that are no person's. {own}: what contact ids of this CRM begin with. {episodes}: contact_id of whoever has one, ended
+-- or not. {apart}: contact_id of whoever is judged by more than their row.
+SELECT
+    contact_key,
+    contact_id,
+    account_id,
+    numbers,
+    timezone,
+    inactive_days,
+    last_active_at,
+    last_active_on,
+    last_feature,
+    opted_out_here,
+    email,
+    {same},
+    {there},
+    {silent} AS silent,
+    CASE
+        WHEN regexp_full_match(email, '{local}@[a-z0-9-]+(?:\.[a-z0-9-]+)+')
+            AND strlen(email) < {longest} AND strpos(email, '@') <= {local_longest}
+            AND split_part(split_part(email, '@', 1), '+', 1) NOT IN ({desks})
+        THEN split_part(email, '@', 2)
+    END AS domain,
+    starts_with(contact_id, {own}) AS own,
+    contact_id IN (FROM {episodes}) AS inside,
+    contact_id IN (FROM {apart}) AS apart
+FROM ({people})

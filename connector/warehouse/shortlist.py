@@ -1,0 +1,276 @@
+"""Which of everybody a plan may have to do with must be looked at one by one; of the others, what is said of them.
+
+It knows no rule: kinds of contacts, address domains and combinations of segments are told to the caller, who answers
+each once, and the answers are joined back. Whoever no answer covers is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from connector.program.hygiene import ADDRESS_LONGEST, LOCAL_LONGEST, PLAIN_LOCAL, ROLES
+from connector.program.shortlist import KIND, SAME, THERE
+from connector.program.signals import FLAGS, NOTHING_HAPPENED
+from connector.rules import sql_files
+from connector.warehouse import crowd
+from connector.warehouse.database import Database, day_literal, literal
+from connector.warehouse.rows import values_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from connector.warehouse.crowd import Asked, Assigned
+    from connector.warehouse.features import Made
+
+_FACTS, _KINDS, _PLACED, _DRAWN = "shortlist_facts", "shortlist_kinds", "shortlist", "shortlist_drawn"
+_EPISODES, _APART, _DOMAINS, _CODES, _WAYS, _QUEUES, _ALSO = (
+    "shortlist_episodes", "shortlist_apart", "shortlist_domains", "shortlist_codes", "shortlist_ways",
+    "shortlist_queues", "shortlist_also",
+)  # fmt: skip
+
+UNSURE = -1
+"""The answer about a kind that has none; 0 and above number the answers."""
+
+TOLD, CANDIDATE, INSIDE, JUDGED = range(4)
+"""What becomes of somebody: all is said of them; they may enter; they are in a program, and silent; to be looked at."""
+
+_ROWS = 20_000
+_BOOLEAN = frozenset({"opted_out", "bounced", "erased"})
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Who could enter a program and was never in one.
+
+    place: The program's. salt, share, by_account: How they are drawn. room: How many treated ones are looked at.
+    """
+
+    place: int
+    salt: str
+    share: float
+    by_account: bool
+    room: int
+
+
+class Shortlist:
+    """Everybody gathered for a plan."""
+
+    def __init__(self, database: Database, made: Made, assigned: Assigned, asked: Asked) -> None:
+        self._database = database
+        self._made = made
+        self._assigned = assigned
+        self._asked = asked
+        self._combinations: list[tuple[str, ...]] = []
+
+    def __len__(self) -> int:
+        return int(self._database.value(f"SELECT count(*) FROM {crowd.CROWD}"))
+
+    def all_rows(self) -> Iterator[dict[str, Any]]:
+        """Everybody, one by one."""
+        return crowd.handed_over(self._database, self._made, self._assigned, self._asked)
+
+    # --- questions and answers ------------------------------------------------------------------------------
+
+    def place(
+        self,
+        *,
+        system: str,
+        episodes: Sequence[str],
+        apart: Collection[str],
+        fine: Callable[[str], bool],
+        suppressed: Callable[[str], bool] | None,
+        answer: Callable[[Mapping[str, Any]], int],
+    ) -> None:
+        """Find out what is the same about many.
+
+        Args:
+            system: The CRM's; of others' contacts only those with episodes are looked at.
+            episodes: Contacts who have one, ended or not.
+            apart: Contacts of whom more is known than their row says.
+            fine: Whether nothing speaks against a domain.
+            suppressed: Whether an address is on the suppression list; None: the list is empty.
+            answer: The number of what the rules say about a kind, or UNSURE.
+        """
+        database = self._database
+        self._keep(_EPISODES, contact_id=episodes)
+        self._keep(_APART, contact_id=apart)
+        people = crowd.sql_of(database, self._made, self._assigned, crowd.Asked(), within=crowd.CROWD, short=True)
+        facts = sql_files.render(
+            "shortlist",
+            people=people,
+            same=", ".join(SAME),
+            there=", ".join(f"{name} IS NOT NULL AS there_{name}" for name in THERE),
+            silent=_silent(),
+            local=PLAIN_LOCAL.replace("'", "''"),
+            local_longest=str(LOCAL_LONGEST),
+            longest=str(ADDRESS_LONGEST),
+            desks=", ".join(map(literal, sorted(ROLES))),
+            own=literal(f"{system}:"),
+            episodes=_EPISODES,
+            apart=_APART,
+        )
+        database.execute(f"CREATE OR REPLACE TEMP TABLE {_FACTS} AS {facts}")
+        domains = [row[0] for row in database.rows(f"SELECT DISTINCT domain FROM {_FACTS} WHERE domain IS NOT NULL")]
+        self._keep(_DOMAINS, domain=[domain for domain in domains if fine(domain)])
+        self._keep(_ALSO, contact_id=[] if suppressed is None else self._suppressed(suppressed))
+        self._ask(answer)
+        self._combinations = [
+            tuple(self._assigned.names[number - 1] for number in row[0])
+            for row in database.rows(f"SELECT DISTINCT numbers FROM {_FACTS} ORDER BY numbers")
+        ]
+
+    def _suppressed(self, suppressed: Callable[[str], bool]) -> list[str]:
+        """Contacts whose address is on the list."""
+        found = []
+        sql = f"SELECT contact_id, email FROM {_FACTS} WHERE own AND domain IN (FROM {_DOMAINS})"
+        for batch in self._database.reader(sql, rows=_ROWS):
+            ids, emails = (column.to_pylist() for column in batch.columns)
+            found += [contact_id for contact_id, email in zip(ids, emails, strict=True) if suppressed(email)]
+        return found
+
+    def _ask(self, answer: Callable[[Mapping[str, Any]], int]) -> None:
+        """Make `shortlist_kinds`, each with its answer."""
+        import pyarrow as pa
+
+        database = self._database
+        kinds = database.arrow(f"SELECT DISTINCT {', '.join(KIND)} FROM {_with_plain()}")
+        answers = [answer(kind) for kind in kinds.to_pylist()]
+        database.connection.register(_CODES, kinds.append_column("code", pa.array(answers, pa.int32())))
+        database.execute(f"CREATE OR REPLACE TEMP TABLE {_KINDS} AS FROM {_CODES}")
+        database.connection.unregister(_CODES)
+
+    @property
+    def combinations(self) -> Sequence[Sequence[str]]:
+        """The segments that somebody has together; people tell them by number."""
+        return self._combinations
+
+    def sort(self, ways: Mapping[int, tuple[int, int]], queues: Collection[int]) -> None:
+        """Decide what becomes of everybody.
+
+        Args:
+            ways: Combination → the program it leads into first, and the segment's rank there.
+            queues: Programs whose candidates need not all be looked at.
+        """
+        database = self._database
+        numbers = {name: number for number, name in enumerate(self._assigned.names, start=1)}
+        self._keep(
+            _WAYS,
+            numbers=[[numbers[name] for name in combination] for combination in self._combinations],
+            combination=list(range(len(self._combinations))),
+            place=[ways.get(number, (None, None))[0] for number in range(len(self._combinations))],
+            rank=[ways.get(number, (None, None))[1] for number in range(len(self._combinations))],
+        )
+        self._keep(_QUEUES, place=list(queues))
+        sql = sql_files.render(
+            "shortlisted",
+            facts=_with_plain(),
+            kinds=_KINDS,
+            same_kind=" AND ".join(f"f.{name} IS NOT DISTINCT FROM k.{name}" for name in KIND),
+            ways=_WAYS,
+            queues=_QUEUES,
+            suppressed=_ALSO,
+            told=str(TOLD),
+            candidate=str(CANDIDATE),
+            inside=str(INSIDE),
+            judged=str(JUDGED),
+        )
+        database.execute(f"CREATE OR REPLACE TEMP TABLE {_PLACED} AS {sql}")
+        database.drop(_FACTS, _KINDS, _WAYS, _QUEUES, _ALSO, _DOMAINS, _APART)
+
+    # --- what is said of people ------------------------------------------------------------------------------
+
+    def told(self) -> Iterator[pa.RecordBatch]:
+        """Those of whom all is said: see `_SAID`."""
+        return iter(self._database.reader(f"SELECT {_SAID} FROM {_PLACED} WHERE what = {TOLD}", rows=_ROWS))
+
+    def inside(self) -> Iterator[pa.RecordBatch]:
+        """Those who have an episode, ended or not, by id; `what` tells the silent ones from the others."""
+        sql = f"SELECT {_SAID}, timezone, what FROM {_PLACED} WHERE inside ORDER BY contact_id"
+        return iter(self._database.reader(sql, rows=_ROWS))
+
+    def waiting(self, queue: Waiting) -> Iterator[pa.RecordBatch]:
+        """Who could enter and need not be looked at, with `held`; those who may be among the first are looked at."""
+        database = self._database
+        unit = "contact_id || '/' || (last_active_on + 1)::DATE::VARCHAR"
+        if queue.by_account:
+            unit = "coalesce(nullif(account_id, ''), contact_id)"
+        sql = sql_files.render(
+            "drawn",
+            people=f"(FROM {_PLACED} WHERE what = {CANDIDATE} AND place = {queue.place})",
+            unit=unit,
+            salt=literal(queue.salt),
+            share=repr(queue.share),
+        )
+        database.execute(f"CREATE OR REPLACE TEMP TABLE {_DRAWN} AS {sql}")
+        order = "rank, last_active_on, contact_id"
+        first = "false"
+        if queue.room:
+            last = database.rows(
+                f"SELECT {order} FROM {_DRAWN} WHERE NOT held ORDER BY {order} LIMIT 1 OFFSET {queue.room - 1}"
+            )
+            first = "true"
+            for rank, on, contact_id in last:
+                first = f"({order}) <= ({rank}, {day_literal(on)}, {literal(contact_id)})"
+        among = f"SELECT contact_key FROM {_DRAWN} WHERE {first}"
+        database.execute(f"UPDATE {_PLACED} SET what = {JUDGED} WHERE contact_key IN ({among})")
+        return iter(database.reader(f"SELECT {_SAID}, held FROM {_DRAWN} WHERE NOT ({first})", rows=_ROWS))
+
+    def people(self, batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], Sequence[str], int]]:
+        """Row, segments and answer of each of a batch."""
+        combinations, codes = values_of(batch.column("combination")), values_of(batch.column("code"))
+        columns = [values_of(batch.column(name)) for name in _TOLD]
+        for values, combination, code in zip(zip(*columns, strict=True), combinations, codes, strict=True):
+            yield dict(zip(_TOLD, values, strict=True)), self._combinations[combination], code
+
+    def rows(self, also: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Those to be looked at and these, one by one."""
+        self._keep(_ALSO, contact_id=also)
+        crowd.keep(self._database, f"(FROM {_PLACED} WHERE what = {JUDGED} OR contact_id IN (FROM {_ALSO}))")
+        self._database.drop(_PLACED, _DRAWN, _ALSO, _EPISODES)
+        return self.all_rows()
+
+    def _keep(self, table: str, **columns: Any) -> None:
+        """A temporary table with these columns."""
+        import pyarrow as pa
+
+        staged, types = f"{table}_given", _types()
+        arrays = {name: pa.array(values, types[name]) for name, values in columns.items()}
+        self._database.connection.register(staged, pa.table(arrays))
+        self._database.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS FROM {staged}")
+        self._database.connection.unregister(staged)
+
+
+_TOLD = (
+    "contact_id", "inactive_days", "last_active_at", "last_active_on", "last_feature", "opted_out_here", "email",
+)  # fmt: skip
+"""What lists and properties are made of."""
+
+_SAID = ", ".join((*_TOLD, "combination", "code"))
+
+
+def _types() -> Mapping[str, Any]:
+    import pyarrow as pa
+
+    return {
+        "contact_id": pa.string(), "domain": pa.string(), "numbers": pa.list_(pa.int16()), "combination": pa.int32(),
+        "place": pa.int32(), "rank": pa.int32(),
+    }  # fmt: skip
+
+
+def _with_plain() -> str:
+    """The facts with what is known of the form of the address."""
+    return (
+        f"(SELECT *, CASE WHEN email IS NOT NULL THEN coalesce(domain IN (FROM {_DOMAINS}), false) END AS plain "
+        f"FROM {_FACTS})"
+    )
+
+
+def _silent() -> str:
+    """SQL: nothing happened since entry, as `Stillness` asks it of a row."""
+    signals = (
+        f"{name} IS NOT DISTINCT FROM {'NULL' if value is None else value}" for name, value in NOTHING_HAPPENED.items()
+    )
+    flags = (f"NOT coalesce({name}, false)" if name in _BOOLEAN else f"{name} IS NULL" for name in FLAGS)
+    return f"({' AND '.join((*signals, *flags))})"
