@@ -109,7 +109,9 @@ def test_ids_are_unique_and_addresses_reserved_whatever_the_seed(seed, contacts,
     company = generate(ends=ENDS, contacts=contacts, seed=seed, history_days=history)
     ids = [c.contact_id for c in (*company.contacts, *company.merged)]
     assert len(set(ids)) == len(ids)
-    addresses = [c.email for c in (*company.contacts, *company.merged) if c.email] + [u.email for u in company.users if u.email]
+    addresses = [c.email for c in (*company.contacts, *company.merged) if c.email] + [
+        u.email for u in company.users if u.email
+    ]
     ends = {a.lower().partition("@")[2].split(".", 1)[1] for a in addresses}
     assert all(end.endswith(RESERVED_DOMAINS) for end in ends)
     assert {c.account_id for c in company.contacts} - {None} <= {a.account_id for a in company.accounts}

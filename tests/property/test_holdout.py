@@ -90,8 +90,7 @@ def test_a_split_is_always_a_proper_one_and_asks_nothing_of_chance(eligible, per
 def test_everybody_of_an_account_is_in_one_arm_and_one_variant(account_id, colleagues):
     split = split_of("s", 0.5, "account")
     drawn = set()
-    for contact_id, started, segment in colleagues:
+    for contact_id, started, _ in colleagues:
         unit = holdout.unit_of(split, contact_id=contact_id, spell_started_on=started, account_id=account_id)
-        stratum = holdout.stratum_of(("segment", "role"), split, segment=segment, row={"role": segment})
         drawn.add((holdout.arm(split, unit), holdout.variant("offer", {"a": 0.5, "b": 0.5}, split, unit)))
     assert len(drawn) == 1

@@ -67,7 +67,6 @@ def held_out(split: Split, by: tuple[str, ...] = ("segment",)) -> np.ndarray:
         unit = holdout.unit_of(
             split, contact_id=person.contact_id, spell_started_on=person.started_on, account_id=person.account_id
         )
-        stratum = holdout.stratum_of(by, split, segment=person.segment, row={})
         arms.append(holdout.arm(split, unit) == HOLDOUT)
     return np.array(arms)
 
@@ -177,10 +176,7 @@ def test_an_effect_that_is_put_in_is_covered_and_often_found():
 def test_a_salt_draws_the_same_people_whenever_and_in_whatever_order_it_is_asked():
     split = split_of(7)
     first = held_out(split)
-    again = [
-        holdout.arm(split, f"{person.contact_id}/{person.started_on}") == HOLDOUT
-        for person in reversed(people())
-    ]
+    again = [holdout.arm(split, f"{person.contact_id}/{person.started_on}") == HOLDOUT for person in reversed(people())]
     assert again[::-1] == first.tolist()
 
 

@@ -36,7 +36,10 @@ def test_a_plan_reads_like_this():
     ]
     assert "  Properties to make: winback_segment, winback_reason" in lines
     assert "  Values to set: 1 contact (winback_segment 1)" in lines
-    assert lines[lines.index("  Left out") + 1 :][:2] == ["    2  is not a contact of this CRM", "    1  has unsubscribed"]
+    assert lines[lines.index("  Left out") + 1 :][:2] == [
+        "    2  is not a contact of this CRM",
+        "    1  has unsubscribed",
+    ]
     assert "  Cost: 6 API calls, under a minute, under 0.1 % of today's quota" in lines
     assert max(map(len, lines)) <= 100
 
