@@ -34,6 +34,9 @@ FAILPOINTS: Mapping[str, str] = {
 }
 """Every failpoint there is, by name, with the state the world is in when it is hit."""
 
+DECIDING = frozenset({"apply.deciding", "apply.decided"})
+"""Those that only a playbook with a program comes past."""
+
 _hits: Counter[str] = Counter()
 
 

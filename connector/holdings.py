@@ -50,7 +50,16 @@ def settle(workspace: Workspace, name: str) -> None:
     from connector.plan.recover import recover
 
     if workspace.journal.ledger.unresolved(name):
-        recover(workspace.journal, workspace.destination(name), name=name, clock=workspace.clock)
+        destination = workspace.destination(name)
+        prefix = f"{destination.system}:"
+        merged = workspace.warehouse.merged(destination.system).items()
+        recover(
+            workspace.journal,
+            destination,
+            name=name,
+            clock=workspace.clock,
+            merged={away.removeprefix(prefix): now.removeprefix(prefix) for away, now in merged},
+        )
 
 
 def adopt_lists(workspace: Workspace, name: str) -> list[str]:

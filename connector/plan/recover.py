@@ -15,6 +15,8 @@ from connector.model import Outcome, Receipt
 from connector.plan.sending import ReadBack
 from connector.plan.steps import WORKFLOW_TARGET, Values
 
+NO_MERGES: Mapping[str, str] = {}
+
 ROW_KINDS = frozenset({"add_members", "remove_members", "set_properties", "enroll", "unenroll", "opt_out"})
 """Kinds of batches whose rows are records."""
 
@@ -40,14 +42,18 @@ class Recovered:
         return told + (f", {self.still_open:,} cannot be told yet and wait" if self.still_open else "")
 
 
-def recover(journal: Journal, destination: Destination, *, name: str, clock: Clock) -> Recovered:
+def recover(
+    journal: Journal, destination: Destination, *, name: str, clock: Clock, merged: Mapping[str, str] = NO_MERGES
+) -> Recovered:
     """Settle every open batch of this destination; afterwards the ledger holds no unknowns.
 
     All but enrollments of which the system cannot say yet whether they happened: they stay open, and their rows are
     left alone until it can. A list is read once however many open batches it has. Safe to interrupt and to repeat.
+
+    merged: Record ids that were merged away since, and their survivors: it is they who are on a list then.
     """
     left = journal.ledger.unresolved(name)
-    members = _Members(destination, journal.held.lists(name), left)
+    members = _Members(destination, journal.held.lists(name), left, merged)
     written = not_written = still_open = 0
     for batch in left:
         undecided = _undecided(batch)
@@ -130,7 +136,8 @@ def _done(  # noqa: PLR0911  # one answer per kind of batch
     """Which of the open rows were written after all."""
     match batch.kind.value:
         case "add_members":
-            return members.on(batch.target).intersection(undecided)
+            on = members.on(batch.target)
+            return [row_id for row_id in undecided if row_id in on or members.merged.get(row_id) in on]
         case "remove_members":
             return set(undecided) - members.on(batch.target)
         case "set_properties":
@@ -159,7 +166,10 @@ def _done(  # noqa: PLR0911  # one answer per kind of batch
 class _Members:
     """Memberships of the lists with open batches, each list read once and only as far as it matters."""
 
-    def __init__(self, destination: Destination, list_ids: Mapping[str, str], left: Iterable[Batch]) -> None:
+    def __init__(
+        self, destination: Destination, list_ids: Mapping[str, str], left: Iterable[Batch], merged: Mapping[str, str]
+    ) -> None:
+        self.merged = merged
         self._destination = destination
         self._asked: dict[str, set[str]] = defaultdict(set)
         self._found: dict[str, set[str]] = {}
@@ -167,6 +177,7 @@ class _Members:
         self.list_ids = dict(list_ids)
         for batch in left:
             self._asked[batch.target].update(batch.undecided)
+            self._asked[batch.target].update(merged[row] for row in batch.undecided if row in merged)
 
     def exists(self, name: str) -> bool:
         """Whether the destination has this list now; asks, since our books may be older."""

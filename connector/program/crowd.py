@@ -277,8 +277,22 @@ class Crowd:
             expires_at=reserved.until,
         )
         self.decisions.move.append(move)
-        self._place(cadence.after(walk.episode, move), contact_id)
-        return 1
+        taken = cadence.after(walk.episode, move)
+        self._place(taken, contact_id)
+        return 1 + self._further(person, program, taken, used + 1)
+
+    def _further(self, person: Person, program: Program, taken: Episode, used: int) -> int:
+        """The next steps that a workflow of the CRM has taken by itself meanwhile: all that are past, in one run.
+
+        The first one is not among them: it is what puts the contact on the list, and waits for the CRM's word.
+        """
+        if program.driver is not Driver.CRM or program.number(taken.step or "") == 0:
+            return 0
+        walk = self.judge.walk(person, replace(taken, step_state=cadence.WRITTEN, written_at=taken.step_at))
+        self.decisions.move += walk.skips
+        if walk.skips:
+            self._place(walk.episode, person.row["contact_id"])
+        return 0 if walk.touch is None else self._touch(person, walk, walk.touch, used)
 
     def _reserve(self, program: Program, touch: Touch) -> Reserved | str:
         move = touch.move

@@ -477,7 +477,7 @@ class ProgramWorld:
 
     late_writes_count = True
     """A step the CRM hears of after its moment counts from when it heard, not from that moment."""
-    merges_on_the_way = False
+    merges_on_the_way = True
     """A contact is merged while it is not known whether it is on a list."""
     undone_counts = True
     """What was taken back after it had gone out counts against the day's cap."""

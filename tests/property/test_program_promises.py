@@ -74,7 +74,6 @@ def test_undo_puts_nobody_back_on_a_list_who_is_held_out():
         world.undo()
 
 
-@pytest.mark.xfail(strict=True, reason="of the CRM's own steps one is noted in a run, however many are past")
 def test_a_run_after_a_pause_notes_all_steps_the_crm_took_by_itself():
     with program_world("crm-list", [person(1, 22)], TREATED, ANY_TIME) as world:
         days(world, 0, 1, 8)
@@ -91,7 +90,6 @@ def test_an_undo_takes_off_before_it_puts_on():
         assert world.undo() is not None
 
 
-@pytest.mark.xfail(strict=True, reason="what became of a write is asked for by the id it was written under")
 def test_a_contact_merged_while_a_write_was_open_comes_off_the_list_all_the_same():
     """The run died after the CRM had put 1 on the list; the CRM merges 1 into 2, who refuses."""
     with program_world("list", [person(1, 12), person(2, 60)], TREATED, ANY_TIME, prepared=True) as world:

@@ -341,7 +341,8 @@ def test_contacts_and_their_flags_are_told_as_now(feed):
     assert second.opted_out is True
     flags = {row.pop("contact_id"): row for row in feed.warehouse.flags(["hubspot:2", "hubspot:3", "hubspot:9"])}
     assert flags["hubspot:2"] == {
-        "merged_into": None, "deleted_at": None, "opted_out": True, "opted_out_here": True, "opted_out_anywhere": True,
+        "email": None, "merged_into": None, "deleted_at": None,
+        "opted_out": True, "opted_out_here": True, "opted_out_anywhere": True,
         "bounced": None, "engaged_unsubscribed_at": None, "engaged_complained_at": None,
     }  # fmt: skip
     assert flags["hubspot:3"]["merged_into"] == "hubspot:1"
