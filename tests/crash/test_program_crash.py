@@ -204,11 +204,15 @@ def hit(way: str, failpoint: str) -> str:
     return f"{failpoint}:{ADDING[way]}" if failpoint in {*AT_ONE_BATCH, "apply.confirmed"} else failpoint
 
 
+NEAR = ("deciding", "decided", "intended", "sent", "undo_settled", "recorded", "confirmed", "step_done")
+"""Between these an enrollment could be lost or made twice. The others are hit in every run's own sweep, and in soak."""
+
+
 def kills() -> Iterator[Any]:
-    """Every failpoint once, in worlds that take turns; all of them in all worlds, and at first hit, for soak."""
+    """The failpoints around a write once, in worlds that take turns; all, in all worlds and at first hit, for soak."""
     for number, failpoint in enumerate(IN_A_RUN):
         for place, (way, database) in enumerate(SPREAD):
-            soak = place != number % len(SPREAD)
+            soak = place != number % len(SPREAD) or failpoint.removeprefix("apply.") not in NEAR
             yield worlds(way, database, hit(way, failpoint), soak=soak)
             if hit(way, failpoint) != failpoint:
                 yield worlds(way, database, failpoint, soak=True)
