@@ -61,7 +61,7 @@ class Stillness:
             and episode.exited_at is None
             and not quiet.enrolling.isdisjoint(segments)
             and self._rests(episode, row, quiet)
-            and (len(episodes) == 1 or not any(other.open for other in episodes[1:]))
+            and (len(episodes) == 1 or not any(other.open or other.held_out for other in episodes[1:]))
         )
 
     def _silent(self, row: Row) -> bool:

@@ -133,9 +133,17 @@ class Judge:
             self._facts(person, episode, program, zone, today),
             ordered=self.world.ordered.get(person.row["contact_id"]),
         )
+        if reason is None and self._measured_elsewhere(person, episode):
+            reason = "merged"
         if reason is None and self._completed(program, episode, zone, today):
             reason = exits.COMPLETED
         return None if reason is None else self.closing(episode, person, reason)
+
+    def _measured_elsewhere(self, person: Person, episode: Episode) -> bool:
+        """Whether a merge brought an open episode to somebody who is still measured as a holdout, and left alone."""
+        if episode.held_out or len(person.episodes) == 1:
+            return False
+        return entering.still_held_out(person, self.world) is not None
 
     def _completed(self, program: Program, episode: Episode, zone: tzinfo, today: date) -> bool:
         """Whether all steps are behind the contact, confirmed, and the time to answer is over."""
