@@ -26,7 +26,7 @@ demo: $(READY) ## the whole main job on a local look-alike of HubSpot; nothing t
 
 test: $(READY) ## the test suite, with linters and type checks
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist load -m "not soak" $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff format --check --quiet .

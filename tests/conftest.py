@@ -6,9 +6,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.fakes.crm import Crm
 from tests.fakes.installation import Installation
+
+TOLD_ONCE = ("tests/cli/test_demo.py", "tests/cli/test_simulate.py", "tests/unit/test_warehouse_devplatform.py")
+"""Files whose tests look at one long story: one worker tells it, and runs all of them."""
+
+LONG = (*TOLD_ONCE, "tests/property/test_program_machine.py", "tests/crash/test_run_crash.py")
+"""They begin first, so that at the end no worker is left alone with them."""
+
+
+class _StoriesTogether(LoadScopeScheduling):
+    """Every test goes to whichever worker is free, but those of a story go together.
+
+    pytest-xdist's own `loadgroup` does this with marks; 3.8 cannot set them under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in TOLD_ONCE else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _StoriesTogether(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import pytest
 
 from tests.fakes.installation import NOON, ROOT
 
+WRITES = "/memberships/|/batch/update"
+
 
 def start(acme, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -32,7 +34,7 @@ def wait_for_a_write(sandbox) -> None:
 def at_work(acme, sandbox) -> Iterator[subprocess.Popen[str]]:
     """A run in a process of its own that is writing, slowly."""
     assert acme.run("pull").code == 0
-    sandbox.slow(0.7)
+    sandbox.slow(2, path=WRITES)
     child = start(acme, "run", "--json")
     wait_for_a_write(sandbox)
     yield child
@@ -75,7 +77,7 @@ def test_a_run_that_was_ended_from_outside_is_shown_as_interrupted_at_once(acme,
 
 def test_a_scheduler_that_stops_a_run_gets_the_exit_code_of_ctrl_c(acme, sandbox):
     acme.run("pull")
-    sandbox.slow(0.7)
+    sandbox.slow(2, path=WRITES)
     child = start(acme, "run", "--json")
     wait_for_a_write(sandbox)
     child.terminate()

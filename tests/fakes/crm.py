@@ -96,10 +96,11 @@ class Crm:
     def advance(self, seconds: float) -> None:
         self.running.advance(seconds)
 
-    def slow(self, seconds: float) -> None:
+    def slow(self, seconds: float, *, path: str = "") -> None:
+        """Answer late, wherever the path has a part that matches; 0 ends it."""
         self.control("DELETE", "faults")
         if seconds:
-            self.control("POST", "faults", faults=[{"kind": "slow", "seconds": seconds}])
+            self.control("POST", "faults", faults=[{"kind": "slow", "seconds": seconds, "path": path}])
 
     def faults(self, *kinds: str, share: float = 0.0, seed: int = 0) -> None:
         """Put faults in force by chance, before and after the work alike; none at all clears them."""
