@@ -11,6 +11,7 @@ from adapters.hubspot import enrollments, opt_outs
 from adapters.hubspot.batches import BatchWriter
 from adapters.hubspot.checks import check_connection, check_opt_outs, check_writing
 from adapters.hubspot.client import HubSpotClient, HubSpotRejected, text_ids
+from adapters.hubspot.lists import CONTACT_TYPE, list_named
 from adapters.hubspot.options import HubSpotOptions
 from adapters.hubspot.properties import PropertyDefinitions
 from adapters.hubspot.workflows import CALLS_PER_WORKFLOW, Workflows
@@ -20,7 +21,6 @@ from connector.model import Ensured, Finding, ListRef, Outcome, PropertyRow, Pro
 from connector.paging import walk_cursor
 from connector.rest import Effect
 
-CONTACT_TYPE: Final = "0-1"
 MANUAL: Final = "MANUAL"
 ROOT_FOLDER: Final = "0"
 PROPERTIES_PER_CALL: Final = 100
@@ -197,14 +197,7 @@ class HubSpotDestination:
         Raises:
             RejectedError: it is not a list we could change.
         """
-        path = self._client.path("lists", "/object-type-id/{objectTypeId}/name/{listName}")
-        try:
-            answer = self._client.read(path, place={"objectTypeId": CONTACT_TYPE, "listName": name}) or {}
-        except HubSpotRejected as refusal:
-            if refusal.status == _NOT_FOUND:
-                return None
-            raise
-        found = answer.get("list") or {}
+        found = list_named(self._client, name)
         # The lookup ignores case, and names are unique without regard to case: another case is the same list.
         if str(found.get("name", "")).casefold() != name.casefold() or not found.get("listId"):
             return None

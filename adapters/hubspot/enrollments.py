@@ -187,10 +187,8 @@ class Enrollments:
 
     def _enroll(self, ref: str, flow: Workflow, row_id: str, address: str) -> Receipt:
         """One enrollment; a lost answer is looked into at once."""
-        path = self._client.path("enrollments", "/{workflowId}/enrollments/contacts/{email}")
-        place = {"workflowId": flow.workflow_id, "email": address}
         try:
-            self._client.call("POST", path, place=place, effect=Effect.ONCE)
+            self._call("POST", flow, address, effect=Effect.ONCE)
         except HubSpotRejected as refusal:
             if refusal.status == _PRECONDITION:
                 self._workflows.forget(ref)
@@ -203,15 +201,17 @@ class Enrollments:
         return Receipt(row_id, Outcome.WRITTEN)
 
     def _unenroll(self, flow: Workflow, row_id: str, address: str) -> Receipt:
-        path = self._client.path("enrollments", "/{workflowId}/enrollments/contacts/{email}")
-        place = {"workflowId": flow.workflow_id, "email": address}
         try:
-            self._client.call("DELETE", path, place=place, effect=Effect.REPEATABLE)
+            self._call("DELETE", flow, address, effect=Effect.REPEATABLE)
         except HubSpotRejected as refusal:
             if refusal.status == _NOT_FOUND:
                 return Receipt(row_id, Outcome.UNCHANGED)
             return _refused(row_id, refusal)
         return Receipt(row_id, Outcome.WRITTEN)
+
+    def _call(self, method: str, flow: Workflow, address: str, *, effect: Effect) -> None:
+        path = self._client.path("enrollments", "/{workflowId}/enrollments/contacts/{email}")
+        self._client.call(method, path, place={"workflowId": flow.workflow_id, "email": address}, effect=effect)
 
 
 def _forbidden(flow: Workflow, person: Person, joined: Mapping[str, str]) -> tuple[str, str] | None:

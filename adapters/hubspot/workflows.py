@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from adapters.hubspot import versions
 from adapters.hubspot.client import HubSpotClient, HubSpotRejected
+from adapters.hubspot.lists import CONTACT_TYPE, list_named
 from connector.errors import OutcomeUnknown, ProviderError, RejectedError, WinbackError
 from connector.model import Finding, Severity
 from connector.paging import walk_cursor
 from connector.rest import Effect
 
-CONTACT_TYPE: Final = "0-1"
 SCOPE: Final = "automation"
 ROSTER: Final = "winback · enrolled in workflow {}"
 FLOWS_PER_PAGE: Final = 100
@@ -248,14 +248,7 @@ class Workflows:
         return next((str(item[wanted]) for item in answer.get("results") or () if item.get(wanted)), None)
 
     def _list_id(self, name: str) -> str | None:
-        path = self._client.path("lists", "/object-type-id/{objectTypeId}/name/{listName}")
-        try:
-            answer = self._client.read(path, place={"objectTypeId": CONTACT_TYPE, "listName": name}) or {}
-        except HubSpotRejected as refusal:
-            if refusal.status == _NOT_FOUND:
-                return None
-            raise
-        found = (answer.get("list") or {}).get("listId")
+        found = list_named(self._client, name).get("listId")
         return str(found) if found else None
 
     def _make_roster(self, name: str, found: Workflow) -> str:

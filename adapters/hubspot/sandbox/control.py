@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from adapters.hubspot.sandbox.running import HubSpotSandbox
 
 Body = Mapping[str, Any]
+Knobs = Sequence[tuple[str, str, Callable[[Body], Any]]]
+"""Method, path under `/_sandbox/`, and what answers."""
 LOG_SHOWN = 200
 
 
@@ -169,7 +171,7 @@ class Control:
 def add_routes(app: Flask, sandbox: HubSpotSandbox) -> None:
     """Put the control API into the application."""
     control = Control(sandbox)
-    table: tuple[tuple[str, str, Callable[[Body], Any]], ...] = (
+    table: Knobs = (
         ("GET", "state", control.state),
         ("GET", "clock", control.clock),
         ("POST", "clock", control.clock),
@@ -195,13 +197,18 @@ def add_routes(app: Flask, sandbox: HubSpotSandbox) -> None:
         ("DELETE", "log", control.clear_log),
         ("POST", "reset", control.reset),
     )
+    put_knobs(app, sandbox, table)
+
+
+def put_knobs(app: Flask, sandbox: HubSpotSandbox, table: Knobs) -> None:
+    """Make each knob answer under its path."""
     for method, path, knob in table:
         app.add_url_rule(
-            f"/_sandbox/{path}", endpoint=f"{method} {path}", view_func=view_of(knob, sandbox), methods=[method]
+            f"/_sandbox/{path}", endpoint=f"{method} {path}", view_func=_view_of(knob, sandbox), methods=[method]
         )
 
 
-def view_of(knob: Callable[[Body], Any], sandbox: HubSpotSandbox) -> Callable[[], Response]:
+def _view_of(knob: Callable[[Body], Any], sandbox: HubSpotSandbox) -> Callable[[], Response]:
     """A knob as a view: its body is JSON or the query, its refusal a 400."""
 
     def view() -> Response:

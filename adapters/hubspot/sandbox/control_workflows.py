@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
 from adapters.hubspot.sandbox.answers import Refusal
 from adapters.hubspot.sandbox.authoring import workflow
-from adapters.hubspot.sandbox.control import Body, view_of
+from adapters.hubspot.sandbox.control import Body, Knobs, put_knobs
 from adapters.hubspot.sandbox.flows import Flow
 from adapters.hubspot.sandbox.workflows import BY_HAND
 
@@ -158,7 +158,7 @@ class WorkflowControl:
 def add_routes(app: Flask, sandbox: HubSpotSandbox) -> None:
     """Put the knobs into the application."""
     control = WorkflowControl(sandbox)
-    table: Sequence[tuple[str, str, Callable[[Body], Any]]] = (
+    table: Knobs = (
         ("GET", "workflows", control.workflows),
         ("POST", "workflows", control.make),
         ("POST", "workflows/switch", control.switch),
@@ -167,7 +167,4 @@ def add_routes(app: Flask, sandbox: HubSpotSandbox) -> None:
         ("GET", "mails", control.mails),
         ("POST", "people", control.happen),
     )
-    for method, path, knob in table:
-        app.add_url_rule(
-            f"/_sandbox/{path}", endpoint=f"{method} {path}", view_func=view_of(knob, sandbox), methods=[method]
-        )
+    put_knobs(app, sandbox, table)
