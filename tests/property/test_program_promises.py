@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connector.program.model import Status
+from connector.targets import workflow_list
 from tests.fakes.program_world import NOW, PREFIX, ProgramWorld, person, program_world
 
-ONE, TWO = f"{PREFIX}1", f"{PREFIX}2"
+ONE, TWO, THREE = f"{PREFIX}1", f"{PREFIX}2", f"{PREFIX}3"
 TREATED = ("holdout: {share: 30%}", "holdout: {share: 0%}")
 HELD_OUT = ("holdout: {share: 30%}", "holdout: {share: 99%}")
+HALF = ("holdout: {share: 30%}", "holdout: {share: 50%}")
 ANY_TIME = ('window: "09:00-17:00", days: business', "days: all")
 COLD, REMINDER = "winback · cold", "winback · win-back · reminder"
 
@@ -101,6 +103,22 @@ def test_a_contact_merged_while_a_write_was_open_comes_off_the_list_all_the_same
         world.merge(ONE, TWO)
         days(world, 1, 2)
         world.look_at_lists()
+
+
+@pytest.mark.parametrize("way", ["list", "workflow"])
+def test_a_merge_takes_nobody_who_is_still_measured_as_a_holdout_into_the_sequence(way):
+    """The sequence that 2 was held out of is over, its outcome is not known yet; 3, in the midst of it, becomes 2."""
+    with program_world(way, [person(2, 12), person(3, 2)], HALF, ANY_TIME) as world:
+        days(world, *range(12))
+        (measured,), (brought,) = world.journal.episodes.of(TWO), world.journal.episodes.of(THREE)
+        assert (measured.held_out, measured.exit_reason) == (True, "completed")
+        assert (brought.held_out, brought.open, brought.step) == (False, True, "reminder")
+        world.merge(THREE, TWO)
+        days(world, 12, 13, 16)
+        ended = {episode.episode_id: episode.exit_reason for episode in world.journal.episodes.of(TWO)}
+        assert ended == {measured.episode_id: "completed", brought.episode_id: "merged"}
+        enrolled = {workflow_list(workflow): rows for workflow, rows in world.crm.enrolled_in.items()}
+        assert not any((world.crm.holdings() | enrolled).get(place) for place in world.places)
 
 
 @pytest.mark.parametrize("way", ["list", "workflow"])
