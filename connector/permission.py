@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from connector.program.consent import said_at
-from connector.program.model import Status
+from connector.program.eligibility import stands
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from connector.program.model import ConsentState
     from connector.workspace import Workspace
 
@@ -74,18 +75,12 @@ class StillAllowed:
 
 def _without_lifted(marks: Mapping[str, Any], state: ConsentState) -> Mapping[str, Any]:
     """The marks without mail events that the person took back later, explicitly and with evidence."""
-    returns = [said_at(line) for line in state.grants if line.status is Status.RESUBSCRIBED]
-    if not returns:
-        return marks
-    lifted = {
-        name: None
-        for name in ("engaged_unsubscribed_at", "engaged_complained_at")
-        if marks.get(name) is not None and marks[name] < max(returns)
-    }
+    mails = ("engaged_unsubscribed_at", "engaged_complained_at")
+    lifted = {name: None for name in mails if marks.get(name) is not None and not stands(marks[name], state)}
     return {**marks, **lifted}
 
 
-def ledger_reason(state: ConsentState, now: Any) -> str | None:
+def ledger_reason(state: ConsentState, now: datetime) -> str | None:
     """Why somebody may not be contacted by what the consent ledger says; None if it does not forbid it."""
     if state.erased_at is not None:
         return "erased"

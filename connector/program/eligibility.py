@@ -43,7 +43,7 @@ def eligibility(
     row: Columns of the features relation and of PERSON; signals, where they are there, count too. A missing key is
         an unknown value.
     suppressed: Whether an address is on the suppression list (`suppression.Suppressions`).
-    first_with_address: No other contact with this address comes before (`hygiene.AddressBook`).
+    first_with_address: No other contact with this address comes before: active later, or else of a lower id.
     """
     no = _gone(row, state) or _refused(row, state)
     if no is None:
@@ -78,6 +78,11 @@ def may_be_shared(row: _Row) -> bool:
     if not isinstance(attributes, Mapping):
         return False
     return all(_denied(attributes.get(flag)) for flag in ("do_not_sell_or_share", "global_privacy_control"))
+
+
+def stands(at: datetime, state: ConsentState) -> bool:
+    """Whether no later return of the person, with evidence, lifts what the mail events say."""
+    return not any(grant.status is Status.RESUBSCRIBED and said_at(grant) > at for grant in state.grants)
 
 
 def _denied(flag: object) -> bool:
@@ -117,12 +122,7 @@ def _heard(
         return f"marked in the CRM, {_read(row)}"
     if ledger is not None:
         return f"consent ledger, {_day(ledger)}"
-    return f"mail events, {_day(events)}" if events is not None and _stands(events, state) else None
-
-
-def _stands(at: datetime, state: ConsentState) -> bool:
-    """Whether no later return of the person, with evidence, lifts what the mail events say."""
-    return not any(grant.status is Status.RESUBSCRIBED and said_at(grant) > at for grant in state.grants)
+    return f"mail events, {_day(events)}" if events is not None and stands(events, state) else None
 
 
 def _unmailable(
@@ -279,4 +279,4 @@ def _day(at: datetime) -> str:
 NOBODY_SUPPRESSED: Callable[[str], bool] = frozenset[str]().__contains__
 """For a caller without a suppression list."""
 
-__all__ = ["NOBODY_SUPPRESSED", "NOTHING_SAID", "eligibility", "may_be_shared"]
+__all__ = ["NOBODY_SUPPRESSED", "NOTHING_SAID", "eligibility", "may_be_shared", "stands"]

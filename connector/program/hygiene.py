@@ -1,10 +1,9 @@
-"""Whether an address can be mailed at all: well formed, a person's, kept, and not somebody else's row already."""
+"""Whether an address can be mailed at all: well formed, a person's, and one that is kept."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import UTC, datetime
 from functools import cache, lru_cache
 
 _DESKS = """
@@ -115,29 +114,3 @@ def _ascii_domain(domain: str) -> str:
         return idna.encode(domain.removesuffix("."), uts46=True).decode("ascii")
     except idna.IDNAError:
         return domain
-
-
-class AddressBook:
-    """Who comes first among contacts that share an address: the most recently active, then the lowest id.
-
-    Put in only contacts that exist (not deleted, not merged): one that is gone must not hide one that is there.
-    """
-
-    def __init__(self) -> None:
-        self._first: dict[str, tuple[float, str]] = {}
-
-    def add(self, contact_id: str, email: str | None, last_active_at: datetime | None) -> None:
-        """Enter a contact; in any order, as often as you like."""
-        if not email:
-            return
-        address = normalised(email)
-        # Never active: long before anybody was. Negated, so that the least entry is the first in line.
-        rank = (-last_active_at.astimezone(UTC).timestamp() if last_active_at is not None else float("inf"), contact_id)
-        held = self._first.get(address)
-        if held is None or rank < held:
-            self._first[address] = rank
-
-    def comes_first(self, contact_id: str, email: str | None) -> bool:
-        """Whether nobody else with the address comes before; true of one without an address or not entered."""
-        held = self._first.get(normalised(email)) if email else None
-        return held is None or held[1] == contact_id

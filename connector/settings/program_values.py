@@ -157,18 +157,23 @@ def read_country(value: Any) -> Any:
     return code
 
 
+def _written_as(pattern: str, example: str) -> WithJsonSchema:
+    """What an editor is told of a value that is written as text."""
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
+
+
 Whole = Annotated[int, BeforeValidator(read_whole)]
 Count = Annotated[
     tuple[int, timedelta],
     BeforeValidator(read_count),
     PlainSerializer(_show_rate, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _RATE_PATTERN, "examples": ["4 in 30d"]}),
+    _written_as(_RATE_PATTERN, "4 in 30d"),
 ]
 Money = Annotated[
     tuple[float, timedelta],
     BeforeValidator(read_money),
     PlainSerializer(_show_rate, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _RATE_PATTERN, "examples": ["5000 in 30d"]}),
+    _written_as(_RATE_PATTERN, "5000 in 30d"),
 ]
 ShareOrAuto = Annotated[
     float | None,
@@ -188,13 +193,7 @@ Window = Annotated[
     tuple[time, time],
     BeforeValidator(read_window),
     PlainSerializer(_show_window, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^[0-2][0-9]:[0-5][0-9]\s*-\s*[0-2][0-9]:[0-5][0-9]$",
-            "examples": ["09:00-17:00"],
-        }
-    ),
+    _written_as(r"^[0-2][0-9]:[0-5][0-9]\s*-\s*[0-2][0-9]:[0-5][0-9]$", "09:00-17:00"),
 ]
 Days = Annotated[
     frozenset[Annotated[int, BeforeValidator(read_day)]],
@@ -214,13 +213,7 @@ Pause = Annotated[
     tuple[date, date],
     BeforeValidator(read_pause),
     PlainSerializer(_show_pause, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^\d{4}-\d{2}-\d{2}(\s*\.\.\s*\d{4}-\d{2}-\d{2})?$",
-            "examples": ["2026-12-24..2027-01-01"],
-        }
-    ),
+    _written_as(r"^\d{4}-\d{2}-\d{2}(\s*\.\.\s*\d{4}-\d{2}-\d{2})?$", "2026-12-24..2027-01-01"),
 ]
 Workflow = Annotated[
     str,
@@ -230,5 +223,5 @@ Workflow = Annotated[
 Country = Annotated[
     str,
     BeforeValidator(read_country),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{2}$", "examples": ["DE"]}),
+    _written_as("^[A-Za-z]{2}$", "DE"),
 ]

@@ -15,30 +15,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.cli.test_program import PROGRAM, STEPS
 from tests.fakes.crm import Crm
 from tests.fakes.databases import postgres_url
 from tests.fakes.installation import NOON, Installation
 from tests.fakes.people import BOUNCED, OPTED_OUT, SILENT_DAYS, TODAY, people
 
-STEPS = ("reminder", "offer", "last_chance", "feedback")
 DORMANT = {1000 + n for n in range(31, 61)} - {1000 + n for n in (*OPTED_OUT, *BOUNCED)}
-
-PROGRAM = """\
-program:
-  name: win-back
-  enroll: [dormant_90, dormant_60, dormant_30]
-  steps:
-    - {name: reminder, day: 1}
-    - {name: offer, day: 7}
-    - {name: last_chance, day: 14}
-    - {name: feedback, day: 21}
-  ends_after: 7d
-  holdout: {share: HOLDOUT}
-  caps: {per_contact: 4 in 30d, gap: 3d, per_day: PER_DAY, quiet_after: 90d}
-  consent: {profile: gdpr_strict, max_age: 48h, assume_country: NL}
-  sunset: {after_episodes: 1, segment: sunset}
-
-"""
 
 
 def with_program(acme: Installation, *, holdout: str = "20%", per_day: int = 10, old: str = "", new: str = "") -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.permission import ledger_reason
 from connector.program.codes import EXCLUSIONS
 from connector.program.consent import fold
 from connector.program.eligibility import eligibility
@@ -44,6 +45,16 @@ SETTINGS = st.builds(
     custom=st.dictionaries(st.sampled_from([b.value for b in Basis]), st.none() | st.just(timedelta(days=30))),
     hygiene=st.booleans(),
 )
+
+
+@settings(deadline=None, max_examples=300)
+@given(ledger=lines())
+def test_what_is_asked_before_a_write_is_what_the_verdict_says_of_the_ledger(ledger):
+    state = fold(ledger)
+    verdict = eligibility(
+        MAILABLE, state, ConsentSettings(), now=NOW, suppressed=lambda _: False, first_with_address=True
+    )
+    assert ledger_reason(state, NOW) == verdict.reason
 
 
 @settings(deadline=None, max_examples=400)

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import random
-
 import pytest
 from email_validator import EmailNotValidError, validate_email
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.program.hygiene import AddressBook, address_problem, normalised
-from tests.fakes.consent import days_ago
+from connector.program.hygiene import address_problem, normalised
 
 
 @pytest.mark.parametrize(
@@ -138,35 +135,3 @@ def test_one_address_has_one_spelling(email, same):
 
 def test_tags_and_dots_make_other_addresses():
     assert len({normalised(e) for e in ("ada.king@acme.com", "adaking@acme.com", "ada.king+x@acme.com")}) == 3
-
-
-# --- those who share one ---------------------------------------------------------------------------------------
-
-SHARERS = [
-    ("crm:9", "ada@acme.com", days_ago(5)),
-    ("crm:10", "Ada@acme.com ", days_ago(5)),
-    ("crm:1", "ada@acme.com", days_ago(50)),
-    ("crm:0", "ada@acme.com", None),
-    ("crm:7", "bob@acme.com", None),
-    ("crm:6", "bob@acme.com", None),
-    ("crm:5", None, days_ago(1)),
-]
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_the_most_recently_active_comes_first_then_the_lowest_id_in_whatever_order_they_come(seed):
-    book = AddressBook()
-    for contact in random.Random(seed).sample(SHARERS, len(SHARERS)):
-        book.add(*contact)
-    first = [contact_id for contact_id, email, _ in SHARERS if book.comes_first(contact_id, email)]
-    assert first == ["crm:10", "crm:6", "crm:5"]
-
-
-def test_exactly_one_of_those_who_share_an_address_comes_first():
-    book = AddressBook()
-    people = [(f"crm:{n}", f"person{n % 7}@acme.com", days_ago(n % 3) if n % 5 else None) for n in range(200)]
-    for person in people:
-        book.add(*person)
-        book.add(*person)
-    first = [email for contact_id, email, _ in people if book.comes_first(contact_id, email)]
-    assert sorted(first) == sorted({email for _, email, _ in people})
