@@ -11,8 +11,7 @@ from connector.errors import SettingError
 from connector.permission import plain_reason
 from connector.plain import plain
 from connector.program.codes import DEFERRALS, EXCLUSIONS, EXITS
-from connector.program.model import Driver
-from connector.wanted import list_name, program_list_name
+from connector.wanted import list_name, owned_lists, place_of
 
 if TYPE_CHECKING:
     from connector.program.model import Episode, Verdict
@@ -217,12 +216,13 @@ def _step_list(workspace: Workspace, verdict: Verdict) -> str | None:
     """The step's list, where joining a list is what starts its mail and the step has been taken."""
     from connector.pipeline import only_destination
 
-    settings = workspace.playbook.destinations[only_destination(workspace)]
-    program = next((p for p in workspace.playbook.programs if p.name == verdict.program), None)
-    taken = verdict.episode is not None and verdict.episode.step_state in {"decided", "written"}
-    if program is None or not taken or settings.enroll != "list" or not settings.lists.steps:
+    playbook = workspace.playbook
+    settings = playbook.destinations[only_destination(workspace)]
+    program = next((p for p in playbook.programs if p.name == verdict.program), None)
+    if program is None or verdict.episode is None or settings.enroll != "list":
         return None
-    return program_list_name(program.name, None if program.driver is Driver.CRM else verdict.step)
+    owned = owned_lists(playbook, settings.lists, settings.enroll)
+    return place_of(program, verdict.episode, enroll=settings.enroll, owned=owned) or None
 
 
 def _head(verdict: Verdict) -> str:  # noqa: PLR0911  # one line per state

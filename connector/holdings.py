@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from connector.errors import RejectedError
+from connector.merged import records_merged
+from connector.targets import is_list
 from connector.wanted import owned_lists, owned_properties
 
 if TYPE_CHECKING:
@@ -51,14 +53,12 @@ def settle(workspace: Workspace, name: str) -> None:
 
     if workspace.journal.ledger.unresolved(name):
         destination = workspace.destination(name)
-        prefix = f"{destination.system}:"
-        merged = workspace.warehouse.merged(destination.system).items()
         recover(
             workspace.journal,
             destination,
             name=name,
             clock=workspace.clock,
-            merged={away.removeprefix(prefix): now.removeprefix(prefix) for away, now in merged},
+            merged=records_merged(workspace.warehouse.merged(destination.system), destination.system),
         )
 
 
@@ -85,8 +85,6 @@ def adopt_lists(workspace: Workspace, name: str) -> list[str]:
 
 def read_back(workspace: Workspace, name: str) -> list[str]:
     """Read lists and properties back from the CRM, correct our books, and say what others changed."""
-    from connector.plan.steps import is_list
-
     destination = workspace.destination(name)
     held = workspace.journal.held
     members = {listed: rows for listed, rows in held.members(name).items() if is_list(listed)}

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from connector.plan.steps import Values
 
 
+def records_merged(merged: Mapping[str, str], system: str) -> dict[str, str]:
+    """Record ids of this system that are no more, and those of the survivors, from the contacts' ids."""
+    prefix = f"{system}:"
+    return {away.removeprefix(prefix): now.removeprefix(prefix) for away, now in merged.items()}
+
+
 def follow_merges(
     current: Current,
     *,

@@ -196,7 +196,7 @@ class Planned:
 
 def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool = False) -> Planned:
     """Compare what should be with what the CRM holds because of us; unresolved writes are settled first."""
-    from connector.merged import follow_merges
+    from connector.merged import follow_merges, records_merged
     from connector.plan.build import PlanInputs, build_plan
     from connector.target import target
 
@@ -213,12 +213,13 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
     evaluation = evaluate(workspace, day)
     merged = workspace.warehouse.merged(destination.system)
     workspace.journal.episodes.rekey(merged)
-    aim = target(workspace, name, evaluation)
+    there = current(workspace, name)
+    aim = target(workspace, name, evaluation, there)
     for note in aim.notes:
         workspace.reporter.line(note)
     there = follow_merges(
-        current(workspace, name),
-        merged=_without_system(merged, destination.system),
+        there,
+        merged=records_merged(merged, destination.system),
         wanted=aim.wanted,
         blocked=aim.blocked,
         held=workspace.journal.held,
@@ -265,12 +266,6 @@ def _require_facts(workspace: Workspace) -> None:
                 raise EmptySource(
                     f"source {name} ({info.name}) has not been read yet", hint="read it first: `winback pull`"
                 )
-
-
-def _without_system(merged: Mapping[str, str], system: str) -> dict[str, str]:
-    """Record ids of the destination that were merged away, and those of the survivors."""
-    prefix = f"{system}:"
-    return {away.removeprefix(prefix): now.removeprefix(prefix) for away, now in merged.items()}
 
 
 def _allowance(rate: Any) -> Any:
@@ -375,28 +370,9 @@ def run(workspace: Workspace, *, still_ours: StillOurs = unlocked) -> Applied:
     return Applied(recorded.report, set_aside=sum(report.rejects for report in pulled))
 
 
-WIN_AT_ONCE = frozenset(
-    {
-        "opted_out",
-        "bounced",
-        "complained",
-        "suppressed",
-        "erased",
-        "snoozed",
-        "legal_hold",
-        "no_consent",
-        "consent_expired",
-    }
-)
-"""Reasons for leaving every list that do not wait until a person has looked at a refused plan.
-
-Deletions do wait: a CRM that suddenly lost its contacts may be what the guard is about.
-"""
-
-
 def protect(workspace: Workspace, planned: Planned, run_id: str, *, still_ours: StillOurs) -> None:
     """When a guard refuses the plan, take those who opted out off the lists all the same; the refusal follows."""
-    from connector.plan.build import protection
+    from connector.plan.build import WIN_AT_ONCE, protection
 
     refused = [guard for guard in planned.plan.guards if not guard.ok]
     urgent = {row_id: why for row_id, why in planned.inputs.blocked.items() if why in WIN_AT_ONCE}
@@ -425,12 +401,13 @@ def undo(workspace: Workspace, run_id: str, *, still_ours: StillOurs = unlocked)
 
 def _must_be_in_nothing(workspace: Workspace, name: str) -> Mapping[str, str]:
     """Records a plan of today would keep out, or leave alone: without permission, held out. An undo does no less."""
+    from connector.plan.build import Current
     from connector.target import target
 
     if not workspace.playbook.programs:
         return {}
     prefix = f"{workspace.destination(name).system}:"
-    aim = target(workspace, name, evaluate(workspace, workspace.today()))
+    aim = target(workspace, name, evaluate(workspace, workspace.today()), Current())
     held_out = {
         episode.contact_id.removeprefix(prefix): "held_out"
         for episode in workspace.journal.episodes.everybody()

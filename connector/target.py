@@ -7,15 +7,20 @@ in the same order, so that both are read once and neither is held.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from connector.outlook import outlook
+from connector.plan.build import HELD_OUT, Decided, Wanted
 from connector.program.exits import HOLDS
+from connector.program.model import Driver
+from connector.programs import Crowd
+from connector.targets import is_workflow, workflow_of
 from connector.wanted import (
     list_name,
     owned_lists,
     owned_properties,
-    program_list_name,
+    place_of,
     property_values,
     step_lists,
     sunset_lists,
@@ -23,7 +28,7 @@ from connector.wanted import (
 
 if TYPE_CHECKING:
     from connector.contracts import Destination
-    from connector.plan.build import Decided, Wanted
+    from connector.plan.build import Current
     from connector.program.model import Decisions, Episode, Person, Program
     from connector.settings.playbook import DestinationSettings
     from connector.warehouse import Evaluation
@@ -52,15 +57,18 @@ class Target:
     notes: list[str] = field(default_factory=list)
 
 
-def target(workspace: Workspace, name: str, evaluation: Evaluation) -> Target:
-    """What the destination of this name should hold at the end of the day that was evaluated."""
-    return _Aim(workspace, name, evaluation).taken()
+def target(workspace: Workspace, name: str, evaluation: Evaluation, there: Current) -> Target:
+    """What the destination of this name should hold at the end of the day that was evaluated.
+
+    there: What it holds; a step that has been written is not written again.
+    """
+    return _Aim(workspace, name, evaluation, there).taken()
 
 
 class _Aim:
     """The pass: what it has seen so far."""
 
-    def __init__(self, workspace: Workspace, name: str, evaluation: Evaluation) -> None:
+    def __init__(self, workspace: Workspace, name: str, evaluation: Evaluation, there: Current) -> None:
         self.workspace = workspace
         self.destination: Destination = workspace.destination(name)
         self.settings: DestinationSettings = workspace.playbook.destinations[name]
@@ -78,14 +86,10 @@ class _Aim:
         self.excluded: dict[str, list[str]] = {}
         self.opt_outs: set[str] = set()
         self.enrolled: dict[str, dict[str, str]] = {}
-        self.held = workspace.journal.held.members(name)
-        self.held_values = workspace.journal.held.properties(name) if self.programs else {}
+        self.there = there
 
     def taken(self) -> Target:
         """Go through everybody, then put together what was seen."""
-        from connector.plan.build import HELD_OUT, Wanted
-        from connector.programs import Crowd
-
         crowd = Crowd(self.workspace, self.evaluation.as_of, system=self.destination.system)
         decisions = crowd.decide(self._seen)
         for contact_id in decisions.held_out:
@@ -104,8 +108,6 @@ class _Aim:
         made.reason = self._why
         made.notes = decisions.notes
         if self.programs:
-            from connector.outlook import outlook
-
             made.programs = outlook(crowd, decisions)
         return made
 
@@ -161,51 +163,29 @@ class _Aim:
             program = programs.get(episode.program)
             if program is None or row_id in self.blocked:
                 continue
-            place = self.place(program, episode)
-            if place and (self._starts(program, episode) or row_id in self.held.get(place, ())):
+            place = self._place_of(program, episode)
+            if place and (self._starts(program, episode) or row_id in self.there.lists.get(place, ())):
                 self._put(place, row_id, contact_id)
             if self.settings.properties and episode.values:
                 self.values[row_id] = {**self.values.get(row_id, {}), **episode.values}
 
     def _starts(self, program: Program, episode: Episode) -> bool:
         """Whether this step is what puts the contact there, and the CRM has not confirmed it yet."""
-        from connector.program.model import Driver
-
         return episode.step_state == "decided" and (
             program.driver is not Driver.CRM or program.number(episode.step or "") == 0
         )
 
-    def place(self, program: Program, episode: Episode) -> str | None:
-        """What this episode's step writes to: a list, `workflow:<id>`, "" for values alone; None: nothing."""
-        from connector.program.model import Driver
-
-        if episode.step is None or episode.step_state not in {"decided", "written"}:
-            return None
-        by_crm = program.driver is Driver.CRM
-        match self.settings.enroll:
-            case "list":
-                listed = program_list_name(program.name, None if by_crm else episode.step)
-                return listed if listed in self.lists else ""
-            case "workflow":
-                number = program.number(episode.step)
-                own = program.steps[number].workflow if number is not None else None
-                workflow = program.workflow if by_crm else own
-                return f"workflow:{workflow}" if workflow else ""
-            case _:
-                return ""
+    def _place_of(self, program: Program, episode: Episode) -> str | None:
+        return place_of(program, episode, enroll=self.settings.enroll, owned=self.lists)
 
     def _put(self, place: str, row_id: str, contact_id: str) -> None:
-        if place.startswith("workflow:"):
-            self.enrolled.setdefault(place.removeprefix("workflow:"), {})[row_id] = contact_id
+        if is_workflow(place):
+            self.enrolled.setdefault(workflow_of(place), {})[row_id] = contact_id
         elif place in self.lists:
             self.lists[place][row_id] = contact_id
 
     def _decided(self, decisions: Decisions) -> Decided:
         """The decisions with what will confirm each step in the CRM."""
-        from dataclasses import replace
-
-        from connector.plan.build import Decided
-
         programs = {program.name: program for program in self.programs}
         moves = []
         for move in decisions.move:
@@ -214,7 +194,7 @@ class _Aim:
                 moves.append(move)
                 continue
             program = programs[episode.program]
-            place = self.place(program, episode) if self._starts(program, episode) else None
+            place = self._place_of(program, episode) if self._starts(program, episode) else None
             if place is not None and self._is_there(place, self._row_id(move.contact_id), episode):
                 place = None
             moves.append(
@@ -227,10 +207,10 @@ class _Aim:
     def _is_there(self, place: str, row_id: str, episode: Episode) -> bool:
         """Whether the CRM holds already what the step writes: then no write will confirm it, and none has to."""
         if place:
-            return row_id in self.held.get(place, ())
+            return row_id in self.there.lists.get(place, ())
         if not self.settings.properties:
             return True
-        values = self.held_values.get(row_id, {})
+        values = self.there.properties.get(row_id, {})
         return all((values.get(name) or None) == (value or None) for name, value in episode.values.items())
 
     def _row_id(self, contact_id: str) -> str:

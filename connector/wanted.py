@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from connector.model import PropertySpec, Segment
 from connector.program import personal
-from connector.program.model import Driver, Program
+from connector.program.model import Driver, Episode, Program
+from connector.targets import workflow_list
 
 
 class PlaybookLike(Protocol):
@@ -66,6 +67,27 @@ def step_lists(programs: Iterable[Program], lists: ListsLike, enroll: str) -> tu
         else:
             names += [program_list_name(program.name, step.name) for step in program.steps]
     return tuple(names)
+
+
+def place_of(program: Program, episode: Episode, *, enroll: str, owned: Container[str]) -> str | None:
+    """What this episode's step writes to: a list, a workflow's target, "" for values alone; None: nothing.
+
+    owned: The lists the playbook asks for.
+    """
+    if episode.step is None or episode.step_state not in {"decided", "written"}:
+        return None
+    by_crm = program.driver is Driver.CRM
+    match enroll:
+        case "list":
+            listed = program_list_name(program.name, None if by_crm else episode.step)
+            return listed if listed in owned else ""
+        case "workflow":
+            number = program.number(episode.step)
+            own = program.steps[number].workflow if number is not None else None
+            workflow = program.workflow if by_crm else own
+            return workflow_list(workflow) if workflow else ""
+        case _:
+            return ""
 
 
 def sunset_lists(programs: Iterable[Program]) -> tuple[str, ...]:

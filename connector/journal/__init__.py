@@ -1,7 +1,7 @@
 """What we were told, what we decided and what we did: small and transactional."""
 
 from connector.journal.audit import AuditRow, BrokenRow
-from connector.journal.batch import OPT_OUT_LIST, Batch, BatchKind, BatchState, workflow_list
+from connector.journal.batch import Batch, BatchKind, BatchState
 from connector.journal.coupons import Coupon, CouponState
 from connector.journal.cursors import SavedCursor
 from connector.journal.decisions import Decision
@@ -13,6 +13,7 @@ from connector.journal.plans import SavedPlan
 from connector.journal.rejections import Rejection
 from connector.journal.runs import Run, RunState
 from connector.journal.taking_back import Undone
+from connector.targets import OPT_OUT_LIST, workflow_list
 
 __all__ = [
     "OPT_OUT_LIST",

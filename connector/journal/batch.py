@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.model import Outcome
+from connector.targets import OPT_OUT_LIST, workflow_list, workflow_of
 
 
 class BatchKind(StrEnum):
@@ -43,21 +44,10 @@ ROW_KINDS = frozenset(
 """Kinds whose rows are records; the others are about their target alone."""
 
 
-OPT_OUT_LIST = "opt-out"
-"""The name under which a destination's held members are those whose opt-out we wrote there."""
-
-_WORKFLOW = "workflow:"
-
-
-def workflow_list(workflow: str) -> str:
-    """The name under which a destination's held members are those we enrolled in this workflow."""
-    return f"{_WORKFLOW}{workflow}"
-
-
 def check_target(kind: BatchKind, target: str) -> None:
     """Refuse a target under which what the batch does could not be remembered."""
-    if kind in {BatchKind.ENROLL, BatchKind.UNENROLL} and target in {"", _WORKFLOW, target.removeprefix(_WORKFLOW)}:
-        raise ValueError(f"{kind} {target}: the target must be '{_WORKFLOW}<id>'")
+    if kind in {BatchKind.ENROLL, BatchKind.UNENROLL} and not workflow_of(target):
+        raise ValueError(f"{kind} {target}: the target must be '{workflow_list('<id>')}'")
     if kind is BatchKind.OPT_OUT and target != OPT_OUT_LIST:
         raise ValueError(f"{kind} {target}: the target must be '{OPT_OUT_LIST}'")
 
@@ -126,8 +116,7 @@ class Batch:
     def load(cls, row: sa.Row[Any]) -> Batch:
         """From its line in the journal."""
         kind = BatchKind(row.kind)
-        about_rows = kind in ROW_KINDS
-        letters = zip(row.rows, row.outcomes, strict=True) if about_rows else ()
+        letters = zip(row.rows, row.outcomes, strict=True) if kind in ROW_KINDS else ()
         return cls(
             batch_id=row.batch_id,
             run_id=row.run_id,
@@ -141,13 +130,18 @@ class Batch:
             payload=row.payload,
             state=BatchState(row.state),
             outcomes={name: _OUTCOMES[letter] for name, letter in letters if letter in _OUTCOMES},
-            created=None if about_rows else {"w": True, "=": False}.get(row.outcomes),
+            created=None if kind in ROW_KINDS else {"w": True, "=": False}.get(row.outcomes),
             ref=row.ref,
             reason=row.reason,
             intended_at=row.intended_at,
             sent_at=row.sent_at,
             settled_at=row.settled_at,
         )
+
+    @property
+    def about_rows(self) -> bool:
+        """Whether its rows are records; the other kinds are about their target alone."""
+        return self.kind in ROW_KINDS
 
     @property
     def undecided(self) -> tuple[str, ...]:

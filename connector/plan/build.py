@@ -26,8 +26,6 @@ from connector.model import PropertySpec
 from connector.plan.document import Allowance, ListChange, Plan, Sample
 from connector.plan.guards import Change, DefaultGuards, GuardInputs, GuardSettings, SourceState, check_guards
 from connector.plan.steps import (
-    OPT_OUT_TARGET,
-    WORKFLOW_TARGET,
     AddMembers,
     CloseEpisodes,
     Enroll,
@@ -42,9 +40,10 @@ from connector.plan.steps import (
     Step,
     Unenroll,
     Values,
-    is_list,
 )
+from connector.program.exits import of_exclusion
 from connector.program.model import Entry, Exit, Move, Split
+from connector.targets import OPT_OUT_LIST, is_list, is_workflow, workflow_list, workflow_of
 
 __all__ = ["GONE", "Allowance", "Current", "Plan", "PlanInputs", "Rejected", "Wanted", "build_plan", "protection"]
 
@@ -57,8 +56,25 @@ HELD_OUT = "held_out"
 QUARANTINED = "quarantined"
 """The reason code of rows that were refused too often."""
 
-WIN_AT_ONCE_EXITS = frozenset({"unsubscribed", "complained", "bounced", "erased", "lost_consent", "snoozed"})
-"""Ends of episodes that do not wait until a person has looked at a refused plan."""
+WIN_AT_ONCE = frozenset(
+    {
+        "opted_out",
+        "bounced",
+        "complained",
+        "suppressed",
+        "erased",
+        "snoozed",
+        "legal_hold",
+        "no_consent",
+        "consent_expired",
+    }
+)
+"""Reasons for leaving every list that do not wait until a person has looked at a refused plan.
+
+Deletions do wait: a CRM that suddenly lost its contacts may be what the guard is about.
+"""
+
+_WIN_AT_ONCE_EXITS = frozenset(map(of_exclusion, WIN_AT_ONCE))
 
 PROPERTIES_TARGET = ""
 """The target under which refused property rows are remembered; refused members are under their list's name."""
@@ -171,7 +187,7 @@ class PlanInputs:
 def build_plan(inputs: PlanInputs) -> Plan:
     """The plan for these inputs, guards answered but not enforced."""
     names = {*inputs.wanted.lists, *filter(is_list, inputs.current.lists)}
-    diffs = [_diff(name, inputs) for name in sorted(names)]
+    diffs = [_list_diff(name, inputs) for name in sorted(names)]
     workflows = [_workflow_diff(workflow, inputs) for workflow in _workflows(inputs)]
     decided = inputs.decided
     steps: tuple[Step, ...] = (
@@ -239,14 +255,13 @@ def protection(inputs: PlanInputs) -> Plan:
                 {},
                 specs,
                 enrolled={
-                    name.removeprefix(WORKFLOW_TARGET): dict.fromkeys(current.lists[name], "")
-                    for name in current.lists
-                    if name.startswith(WORKFLOW_TARGET)
+                    workflow: dict.fromkeys(current.lists[workflow_list(workflow)], "")
+                    for workflow in _held_workflows(current)
                 },
                 opt_outs=inputs.wanted.opt_outs,
             ),
             current=replace(current, properties=blocked_values),
-            decided=Decided(exit=[leaving for leaving in inputs.decided.exit if leaving.reason in WIN_AT_ONCE_EXITS]),
+            decided=Decided(exit=[leaving for leaving in inputs.decided.exit if leaving.reason in _WIN_AT_ONCE_EXITS]),
             excluded={},
             deferred={},
             programs={},
@@ -292,13 +307,45 @@ class _ListDiff:
     quarantined: tuple[str, ...]
 
 
-def _diff(name: str, inputs: PlanInputs) -> _ListDiff:
+def _list_diff(name: str, inputs: PlanInputs) -> _ListDiff:
     list_id = inputs.current.list_ids.get(name)
-    wanted = inputs.wanted.lists.get(name)
-    now = frozenset(inputs.current.lists.get(name, ())) if list_id is not None else frozenset()
+    held = inputs.current.lists.get(name, ()) if list_id is not None else ()
+    return _diff(
+        name, inputs, list_id=list_id, wanted=inputs.wanted.lists.get(name), held=held, refused=(AddMembers.kind, name)
+    )
+
+
+def _workflows(inputs: PlanInputs) -> list[str]:
+    """Every workflow somebody is to be in, or is in because of us."""
+    return sorted({*inputs.wanted.enrolled, *_held_workflows(inputs.current)})
+
+
+def _held_workflows(current: Current) -> list[str]:
+    """Workflows somebody is in because of us."""
+    return [workflow_of(target) for target in current.lists if is_workflow(target)]
+
+
+def _workflow_diff(workflow: str, inputs: PlanInputs) -> _ListDiff:
+    """Like a list's, but one that is always there."""
+    target = workflow_list(workflow)
+    wanted, held = inputs.wanted.enrolled.get(workflow), inputs.current.lists.get(target, ())
+    return _diff(workflow, inputs, list_id=workflow, wanted=wanted, held=held, refused=(Enroll.kind, target))
+
+
+def _diff(
+    name: str,
+    inputs: PlanInputs,
+    *,
+    list_id: str | None,
+    wanted: Mapping[str, str] | None,
+    held: Collection[str],
+    refused: tuple[str, str],
+) -> _ListDiff:
+    """Who joins and leaves; `refused`: the kind of step and the target under which refusals are remembered."""
+    now = frozenset(held)
     target = [row_id for row_id in wanted or () if row_id not in inputs.blocked]
     joining = [row_id for row_id in target if row_id not in now and row_id not in inputs.frozen]
-    fresh, retry, quarantined = _by_history(AddMembers.kind, name, joining, inputs)
+    fresh, retry, quarantined = _by_history(*refused, joining, inputs)
     return _ListDiff(
         name=name,
         made=list_id is None and wanted is not None,
@@ -311,34 +358,9 @@ def _diff(name: str, inputs: PlanInputs) -> _ListDiff:
     )
 
 
-def _workflows(inputs: PlanInputs) -> list[str]:
-    """Every workflow somebody is to be in, or is in because of us."""
-    held = {name.removeprefix(WORKFLOW_TARGET) for name in inputs.current.lists if name.startswith(WORKFLOW_TARGET)}
-    return sorted({*inputs.wanted.enrolled, *held})
-
-
-def _workflow_diff(workflow: str, inputs: PlanInputs) -> _ListDiff:
-    """Like a list's, but one that is always there."""
-    wanted = inputs.wanted.enrolled.get(workflow, {})
-    now = frozenset(inputs.current.lists.get(f"{WORKFLOW_TARGET}{workflow}", ()))
-    target = [row_id for row_id in wanted if row_id not in inputs.blocked]
-    joining = [row_id for row_id in target if row_id not in now and row_id not in inputs.frozen]
-    fresh, retry, quarantined = _by_history(Enroll.kind, f"{WORKFLOW_TARGET}{workflow}", joining, inputs)
-    return _ListDiff(
-        name=workflow,
-        made=False,
-        list_id=workflow,
-        now=now,
-        add=tuple(sorted(fresh)),
-        retry=tuple(sorted(retry)),
-        remove=tuple(sorted(now.difference(target))),
-        quarantined=tuple(sorted(quarantined)),
-    )
-
-
 def _opt_outs(inputs: PlanInputs) -> Iterable[OptOut]:
     """Opt-outs the CRM has not heard of, and that it can still be told."""
-    told = inputs.current.lists.get(OPT_OUT_TARGET, ())
+    told = inputs.current.lists.get(OPT_OUT_LIST, ())
     new = [row_id for row_id in inputs.wanted.opt_outs if row_id not in told and inputs.blocked.get(row_id) not in GONE]
     if new:
         yield OptOut(tuple(sorted(new)))

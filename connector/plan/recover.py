@@ -13,12 +13,10 @@ from connector.errors import RejectedError, RetriableError
 from connector.failpoints import failpoint
 from connector.model import Outcome, Receipt
 from connector.plan.sending import ReadBack
-from connector.plan.steps import WORKFLOW_TARGET, Values
+from connector.plan.steps import Values
+from connector.targets import workflow_of
 
 NO_MERGES: Mapping[str, str] = {}
-
-ROW_KINDS = frozenset({"add_members", "remove_members", "set_properties", "enroll", "unenroll", "opt_out"})
-"""Kinds of batches whose rows are records."""
 
 if TYPE_CHECKING:
     from connector.journal import Batch, Journal
@@ -125,7 +123,7 @@ def opt_out_reader(destination: Destination) -> ReadBack:
 
 def _undecided(batch: Batch) -> tuple[str, ...]:
     """What is open about a batch: rows, or its target for the kinds without rows."""
-    if batch.kind in ROW_KINDS:
+    if batch.about_rows:
         return batch.undecided
     return (batch.target,) if batch.state != "sent" else ()
 
@@ -145,7 +143,7 @@ def _done(  # noqa: PLR0911  # one answer per kind of batch
             found = property_reader(destination, wanted)(undecided)
             return [row_id for row_id in undecided if found.get(row_id)]
         case "enroll" | "unenroll":
-            workflow = batch.target.removeprefix(WORKFLOW_TARGET)
+            workflow = workflow_of(batch.target)
             enrolling = batch.kind == "enroll"
             reader = enrollment_reader(destination, workflow, enrolling=enrolling, since=batch.intended_at)
             return [row_id for row_id, done in reader(undecided).items() if done]

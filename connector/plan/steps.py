@@ -12,6 +12,7 @@ from typing import ClassVar, TypeAlias
 
 from connector.model import PropertySpec
 from connector.program.model import Entry, Exit, Move, Split
+from connector.targets import OPT_OUT_LIST, workflow_list
 
 Values: TypeAlias = Mapping[str, str | None]
 """Property values by name; None means empty, and so does a name that is not there."""
@@ -159,16 +160,7 @@ Step: TypeAlias = (
     | DirectStep
 )
 
-WORKFLOW_TARGET = "workflow:"
-OPT_OUT_TARGET = "opt-out"
-"""What the books call the members of a workflow, and those whose opt-out we wrote: lists that are not lists."""
-
-
-def is_list(target: str) -> bool:
-    """Whether a target in the books is a list of the CRM."""
-    return target != OPT_OUT_TARGET and not target.startswith(WORKFLOW_TARGET)
-
 
 def direct_target(step: DirectStep) -> str:
     """Under what name the books keep the rows of this step."""
-    return OPT_OUT_TARGET if isinstance(step, OptOut) else f"{WORKFLOW_TARGET}{step.workflow}"
+    return OPT_OUT_LIST if isinstance(step, OptOut) else workflow_list(step.workflow)

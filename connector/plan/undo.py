@@ -22,7 +22,6 @@ from connector.errors import StateError
 from connector.plan.build import work_of
 from connector.plan.document import ListChange, Plan
 from connector.plan.steps import (
-    WORKFLOW_TARGET,
     AddMembers,
     Enroll,
     EnsureList,
@@ -36,6 +35,7 @@ from connector.plan.steps import (
     Unenroll,
     Values,
 )
+from connector.targets import workflow_of
 
 SCHEMA_VERSION = 1
 
@@ -296,8 +296,9 @@ def _enrolled_back(log: UndoLog) -> Iterable[Step]:
     enrolled: dict[str, set[str]] = {}
     for entry in log.entries:
         if entry.kind == Enroll.kind:
-            workflow = entry.target.removeprefix(WORKFLOW_TARGET)
-            enrolled.setdefault(workflow, set()).update(row for row in entry.row_ids if entry.changed(row))
+            enrolled.setdefault(workflow_of(entry.target), set()).update(
+                row for row in entry.row_ids if entry.changed(row)
+            )
     yield from (Unenroll(workflow, tuple(sorted(rows))) for workflow, rows in sorted(enrolled.items()) if rows)
 
 

@@ -12,7 +12,7 @@ from connector.program.codes import ALWAYS_EXIT, EXITS
 from connector.program.model import Episode, Person, Program
 from connector.program.world import Row
 
-OF_EXCLUSION: Mapping[str, str] = {
+_OF_EXCLUSION: Mapping[str, str] = {
     "merged": "merged",
     "deleted": "deleted",
     "erased": "erased",
@@ -67,9 +67,14 @@ def reason(program: Program, episode: Episode, person: Person, facts: Row, *, or
     if excluded in HOLDS:
         excluded = None
     if excluded is not None:
-        codes.add(OF_EXCLUSION.get(excluded, LOST))
+        codes.add(of_exclusion(excluded))
     found = first(codes, program)
     return LOST if found is None and excluded is not None else found
+
+
+def of_exclusion(reason: str) -> str:
+    """The exit of somebody whom this exclusion takes out in mid-sequence."""
+    return _OF_EXCLUSION.get(reason, LOST)
 
 
 def first(codes: Iterable[str], program: Program) -> str | None:

@@ -12,9 +12,10 @@ from typing import Any
 from unittest import mock
 
 from connector import programs
+from connector.holdings import current
 from connector.program.model import HOLDOUT, TREATED, Basis, ConsentEvent, Entry, Episode, Exit, Move, Split, Status
 from connector.program.suppression import about_address
-from connector.target import Target, _Aim
+from connector.target import Target, target
 from connector.workspace import Workspace
 from mappings.schema import StreamMapping
 from tests.fakes.memory_destination import MemoryDestination
@@ -301,7 +302,7 @@ class Company:
             mock.patch.object(programs, "LARGE", 0 if shortlist else 10**9),
             mock.patch.object(programs.Crowd, "_paused", return_value=self.paused),
         ):
-            return _Aim(self.workspace, "crm", self.evaluation).taken()
+            return target(self.workspace, "crm", self.evaluation, current(self.workspace, "crm"))
 
     def decided(self, *, shortlist: bool) -> tuple[Any, list[Any], list[str]]:
         """The decisions, what everybody was seen as, and the codes found redeemed."""
