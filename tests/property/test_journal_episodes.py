@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connector.journal import Journal
@@ -88,7 +88,8 @@ class Model:
             log = self.steps[episode_id].get(step)
             if log and episode.step == step and log["state"] == "decided" and log["move"].row_id == row:
                 log.update(state="written", written_at=at)
-                self.episodes[episode_id] = replace(episode, step_state="written", written_at=at)
+                late = max(episode.send_at, at)
+                self.episodes[episode_id] = replace(episode, step_state="written", written_at=at, send_at=late)
 
     def undo(self, run, at):
         mine = [episode_id for episode_id, by in self.entered_by.items() if by == run]
@@ -149,8 +150,17 @@ def moved(world, key, step, state):
     )
 
 
+SENT_LATE = [
+    ("enter", "a", [("1", "win-back", 1)]),
+    ("move", "a", [(("1", "win-back", 1), "offer", "decided")]),
+    ("confirm", "offer", "1"),
+]
+"""The CRM hears of a step after the moment it was planned for: the mail goes out when it hears."""
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=st.lists(happenings, min_size=4, max_size=20))
+@example(story=SENT_LATE)
 def test_the_journal_remembers_what_happened(journal, story):
     world, model = f"w{next(_WORLDS):04}", Model()
     now = START + timedelta(days=5)
