@@ -3,8 +3,9 @@
     python benchmarks/program.py [--contacts 1000000] [--events 50000000] [--episodes 200000] [--folder DIR]
 
 Usage is that of features.py. The contacts are a CRM's: an address, an account, a time zone, what the CRM says of
-consent and of clicks. Each job runs in a process of its own and reports wall seconds and peak memory. `segments` brings
-features up to date after 1 % new events and evaluates; `people` hands over everybody a plan has to do with, row by
+consent and of clicks. Each job runs in a process of its own and reports wall seconds and peak memory. `segments` is the
+segments step of the day: it brings features up to date after 1 % new events and evaluates, so it comes before anything
+else looks at the warehouse; `people` hands over everybody a plan has to do with, row by
 row, with 200,000 open episodes; `program` reads those episodes from the journal and lets the engine decide for all;
 `one by one` does so without the shorter way, and must decide the same.
 """
@@ -277,10 +278,11 @@ def program(folder: Path, *, shortlist: bool = True) -> dict[str, Any]:
     from connector import programs
 
     with workspace(folder) as opened:
+        opened.journal.episodes.version()  # a run has opened its journal long before
         started = time.perf_counter()
         opened.warehouse.refresh()
         opened.warehouse.evaluate(opened.playbook.checked_segments, TODAY)
-        evaluated, worked = time.perf_counter(), time.process_time()
+        evaluated, worked, before = time.perf_counter(), time.process_time(), peak_gb()
         rows = 0
 
         def seen(_: Any) -> bool:
@@ -292,7 +294,7 @@ def program(folder: Path, *, shortlist: bool = True) -> dict[str, Any]:
         ended, cpu = time.perf_counter(), time.process_time() - worked
         return {
             "seconds": ended - evaluated, "cpu": cpu, "rows": rows, "digest": digest(decisions),
-            "same_process_segments": evaluated - started,
+            "nothing_new_segments": evaluated - started, "peak_gb_before": before,
             "moves": len(decisions.move), "entries": len(decisions.enter), "exits": len(decisions.exit),
         }  # fmt: skip
 
@@ -316,7 +318,7 @@ def digest(decisions: Any) -> str:
 
 
 JOBS: dict[str, Callable[[Path], dict[str, float]]] = {
-    "load": load, "enter": enter, "segments": segments, "people": people, "people with their hours": best_hours,
+    "load": load, "segments": segments, "enter": enter, "people": people, "people with their hours": best_hours,
     "program": program, "program one by one": one_by_one,
 }  # fmt: skip
 PREPARING = frozenset({"load", "enter"})

@@ -13,28 +13,22 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from connector.permission import plain_reason
-from connector.program import personal
-from connector.program.model import ConsentState, Decisions, Eligibility, Episode, Person
+from connector.program import health, personal
+from connector.program.consent import NOTHING_SAID
+from connector.program.model import Decisions, Eligibility, Episode, Person
+from connector.program.offers import GENERATED
+from connector.program.suppression import PREFIX, Suppressions
 
 if TYPE_CHECKING:
     from connector.links import LinkMaker
     from connector.program.engine import World
-    from connector.program.model import ConsentSettings, Offer, Program
+    from connector.program.model import ConsentSettings, ConsentState, Offer, Program
     from connector.program.offers import OfferBook
+    from connector.warehouse.shortlist import Shortlist
     from connector.workspace import Workspace
 
 Seen = Callable[[Person], bool]
 """Told of every person as they pass; False for somebody the programs have nothing to do with."""
-
-NOTHING_SAID = ConsentState()
-
-FREE = Eligibility(None)
-"""Without a program nobody is asked about consent: lists of segments are no mail, and opt-outs alone keep off them."""
-
-GENERATED = "generate"
-"""As an offer's codes: made by the engine, not read from a file."""
-
-HEALTH_WINDOW = timedelta(days=30)
 
 LARGE = 20_000
 """From so many people on the shorter way is taken."""
@@ -88,13 +82,19 @@ class Crowd:
         if self.shortlist:
             from connector.shortlisting import decide
 
-            known = self.workspace.warehouse.shortlist(self.as_of, **self._asked())
+            known = self._known()
             if len(known) >= LARGE:
                 return decide(self, known, seen)
-            people = self.with_episodes(known.all_rows(), self.workspace.journal.episodes.everybody())
+            people = self._all_of(known)
         else:
             people = self.people()
         return engine.decide(world, (person for person in people if seen(person)))
+
+    def _known(self) -> Shortlist:
+        return self.workspace.warehouse.shortlist(self.as_of, **self._asked())
+
+    def _all_of(self, known: Shortlist) -> Iterator[Person]:
+        return self.with_episodes(known.all_rows(), self.workspace.journal.episodes.everybody())
 
     # --- people ---------------------------------------------------------------------------------------------
 
@@ -107,6 +107,16 @@ class Crowd:
             return
         rows = warehouse.people(as_of, **self._asked(everybody=everybody))
         yield from self.with_episodes(rows, self.workspace.journal.episodes.everybody())
+
+    def shown(self) -> Iterator[Person]:
+        """Everybody of `people`, in no order, with what is told of them: segments, silence, permission, episodes."""
+        if not self.programs or not self.shortlist:
+            yield from self.people()
+            return
+        from connector.shortlisting import shown
+
+        known = self._known()
+        yield from shown(self, known) if len(known) >= LARGE else self._all_of(known)
 
     def _asked(self, *, everybody: bool = False) -> dict[str, Any]:
         """What the warehouse is asked for."""
@@ -183,10 +193,12 @@ class Crowd:
     @cached_property
     def suppressed(self) -> Callable[[str], bool]:
         """Whether an address is on the suppression list."""
-        from connector.program.suppression import Suppressions
+        return Suppressions.of(self.states, self.workspace.suppression_key() if self.on_file else b"")
 
-        on_file = any(subject.startswith("email:") for subject in self.states)
-        return Suppressions.of(self.states, self.workspace.suppression_key() if on_file else b"")
+    @cached_property
+    def on_file(self) -> bool:
+        """Whether the ledger says anything about addresses."""
+        return any(subject.startswith(PREFIX) for subject in self.states)
 
     def _eligibility(self, row: Mapping[str, Any]) -> Eligibility:
         from connector.program.eligibility import eligibility
@@ -205,8 +217,13 @@ class Crowd:
     @cached_property
     def touches(self) -> Mapping[str, list[datetime]]:
         """When each contact was touched within the longest cap, newest first."""
+        return self.workspace.journal.episodes.touches(self.touches_since)
+
+    @property
+    def touches_since(self) -> datetime:
+        """Older touches count under no cap of the playbook."""
         longest = max((max(p.caps.per_contact[1], p.caps.gap) for p in self.programs), default=timedelta())
-        return self.workspace.journal.episodes.touches(self.now - min(longest, LONGEST_CAP))
+        return self.now - min(longest, LONGEST_CAP)
 
     @cached_property
     def world(self) -> World:
@@ -256,16 +273,19 @@ class Crowd:
 
     def _paused(self) -> Mapping[str, str]:
         """Programs whose mail does harm: they wait, and it is said."""
-        from connector.program.health import judge
-
-        since = self.now - HEALTH_WINDOW
-        counts = self.workspace.warehouse.mail_health(since, touches=self.workspace.journal.episodes.sent(since))
+        warehouse, episodes = self.workspace.warehouse, self.workspace.journal.episodes
+        since = self.now - timedelta(days=health.DAYS)
+        counts = warehouse.mail_health(
+            since,
+            touches=episodes.sent(since, warehouse.answered(since)),
+            sent=episodes.sent_counts(since, [program.name for program in self.programs]),
+        )
         paused = {}
         for program in self.programs:
-            health = judge(counts.get(program.name, {}), program.health)
-            self.notes += [f"program {program.name}: {warning}" for warning in health.warnings]
-            if health.paused:
-                paused[program.name] = "; ".join(health.why)
+            found = health.judge(counts.get(program.name, {}), program.health)
+            self.notes += [f"program {program.name}: {warning}" for warning in found.warnings]
+            if found.paused:
+                paused[program.name] = "; ".join(found.why)
         return paused
 
     def _offers(self) -> OfferBook:
@@ -345,7 +365,7 @@ def link_maker(workspace: Workspace) -> LinkMaker | None:
 
 def published(workspace: Workspace, as_of: date, *, system: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What is to be known of everybody who is in a segment or a program, for readers that never open the warehouse."""
-    for person in Crowd(workspace, as_of, system=system).people():
+    for person in Crowd(workspace, as_of, system=system).shown():
         episode = next((episode for episode in person.episodes if episode.open), None)
         if person.segments or episode is not None:
             yield (

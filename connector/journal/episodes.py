@@ -139,31 +139,59 @@ class Episodes:
         with self._database.read() as connection:
             return [_step(row) for row in connection.execute(query.order_by(episode_steps.c.number))]
 
-    def touches(self, since: datetime) -> dict[str, list[datetime]]:
+    def touches(self, since: datetime, contacts: Collection[str] | None = None) -> dict[str, list[datetime]]:
         """When each contact is or was touched, newest first, from this moment on (and in the future).
 
         A step that was undone still counts when it had been written and its moment had come: the mail may be out.
+
+        Args:
+            since: From when on.
+            contacts: Only these; None: everybody.
         """
         step, counts = episode_steps.c, _counts_as_touch()
         query = sa.select(step.contact_id, raw(step.send_at)).where(step.send_at >= since, step.arm != HOLDOUT, counts)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(step.send_at.desc())).all()
+        rows = self._about(query.order_by(step.send_at.desc()), contacts)
         found: dict[str, list[datetime]] = {}
         for (contact_id, _), at in zip(rows, each_once([row[1] for row in rows], moment), strict=True):
             found.setdefault(contact_id, []).append(at)
         return found
 
-    def sent(self, since: datetime) -> Iterator[tuple[str, str, datetime]]:
-        """(contact_id, program, when) of every touch that reached the CRM from this moment on."""
+    def touched_alone(self) -> list[str]:
+        """Contacts with a step in the log who have no episode any more, open or ended."""
+        query = sa.select(episode_steps.c.contact_id).except_(sa.select(episodes.c.contact_id))
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def sent(self, since: datetime, contacts: Collection[str] | None = None) -> Iterator[tuple[str, str, datetime]]:
+        """(contact_id, program, when) of every touch that reached the CRM from this moment on; of these contacts."""
         step = episode_steps.c
         query = sa.select(step.contact_id, episodes.c.program, raw(step.send_at)).join(
             episodes, episodes.c.episode_id == step.episode_id
         )
-        reached = (step.send_at >= since, step.arm != HOLDOUT, step.written_at.is_not(None))
-        with self._database.read() as connection:
-            rows = connection.execute(query.where(*reached)).all()
+        rows = self._about(query.where(*_reached(since)), contacts)
         ids, programs, times = zip(*rows, strict=True) if rows else ((), (), ())
         return zip(ids, programs, each_once(times, moment), strict=True)
+
+    def sent_counts(self, since: datetime, programs: Sequence[str]) -> dict[str, int]:
+        """How many touches of each of these programs reached the CRM from this moment on, where there are any."""
+        of_program = (episode_steps.c.episode_id.startswith(f"{name}/", autoescape=True) for name in programs)
+        numbers = [sa.func.count().filter(condition) for condition in of_program]
+        if not numbers:
+            return {}
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(*numbers).where(*_reached(since))).one()
+        return {name: number for name, number in zip(programs, row, strict=True) if number}
+
+    def _about(self, query: sa.Select[Any], contacts: Collection[str] | None) -> list[Any]:
+        """The steps of this query: everybody's, or those of these contacts, so many at a time."""
+        with self._database.read() as connection:
+            if contacts is None:
+                return list(connection.execute(query).all())
+            found: list[Any] = []
+            for chunk in in_chunks(contacts, _CHUNK):
+                mine = query.where(episode_steps.c.contact_id.in_(self._database.ids(chunk)))
+                found += connection.execute(mine).all()
+            return found
 
     def touches_decided(self, start: datetime, end: datetime) -> int:
         """Touches decided from `start` until before `end`."""
@@ -357,6 +385,12 @@ def _counts_as_touch() -> sa.ColumnElement[bool]:
     step = episode_steps.c
     gone_out = sa.and_(step.state == "undone", step.written_at.is_not(None), step.send_at <= step.undone_at)
     return sa.or_(step.state.in_(("decided", "written")), gone_out)
+
+
+def _reached(since: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    """Steps whose touch reached the CRM from this moment on."""
+    step = episode_steps.c
+    return step.send_at >= since, step.arm != HOLDOUT, step.written_at.is_not(None)
 
 
 def _opened(episode: Episode, run_id: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from connector.program.crowd import Crowd
+from connector.program.deciding import Deciding
 from connector.program.model import Decisions, Person, Verdict
 from connector.program.signals import columns
 from connector.program.verdicts import Judge
@@ -28,6 +28,6 @@ def decide(world: World, people: Iterable[Person]) -> Decisions:
     Reads `people` once, in any order, and keeps only what is decided. Reserves offers in `world.offers`, so a book
     serves one run.
     """
-    crowd = Crowd(Judge(world))
-    crowd.take_all(people)
-    return crowd.settle()
+    deciding = Deciding(Judge(world))
+    deciding.take_all(people)
+    return deciding.settle()

@@ -16,11 +16,9 @@ from connector.program.model import Eligibility, Person, Split
 from connector.program.verdicts import Judge
 from connector.program.world import Row
 
-SAME = (
-    "can_email", "opted_out", "bounced", "erased", "legal_hold", "consent_basis", "country", "confirmed_at",
-    "first_with_address",
-)  # fmt: skip
-"""Columns with few values: everybody of a kind has the same."""
+YES_OR_NO = ("can_email", "opted_out", "bounced", "erased", "legal_hold", "first_with_address")
+SAME = (*YES_OR_NO, "consent_basis", "country", "confirmed_at")
+"""Columns with few values: everybody of a kind has the same; those of YES_OR_NO may be unknown as well."""
 
 THERE = (
     "merged_into", "deleted_at", "consent_at", "snoozed_until", "last_paid_at", "last_active_at", "engaged_last_at",
@@ -30,8 +28,6 @@ THERE = (
 
 PLAIN = "plain"
 """Of a kind: whether their addresses are well-formed persons' ones; None: they have none, False: not known."""
-
-KIND = (*SAME, *(f"there_{name}" for name in THERE), PLAIN)
 
 _AN_ADDRESS = "a@example.org"
 

@@ -5,9 +5,9 @@ It only says yes where the verdict would be "stays, and takes no step"; whoever 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from connector.program import cadence
 from connector.program.model import HOLDOUT, Episode, Person
@@ -25,10 +25,17 @@ class Stillness:
 
     judge: Judge
     _bars: dict[str, list[timedelta]] = field(init=False)
+    _numbers: dict[str, dict[str | None, int]] = field(init=False)
+    _known: dict[tuple[str, int, datetime, str | None], bool] = field(default_factory=dict, init=False)
+    """By program, step, entry and time zone: thousands enter in the same run."""
 
     def __post_init__(self) -> None:
         self._bars = {
             name: [timedelta(days=day) - MARGIN for day in quiet.earliest] for name, quiet in self.judge.quiet.items()
+        }
+        self._numbers = {
+            name: {None: -1, **{step.name: number for number, step in enumerate(program.steps)}}
+            for name, program in self.judge.programs.items()
         }
 
     def nothing_new(self, person: Person) -> bool:
@@ -75,20 +82,35 @@ class Stillness:
     def _rests(self, episode: Episode, row: Row, quiet: Quiet) -> bool:
         """Neither the next step nor the end is due."""
         if episode.arm == HOLDOUT:
-            return self._not_over(episode, row)
+            return self._once(episode, row, _END, self._not_over)
         if episode.step_state == cadence.DECIDED:
             return False
-        newest = -1 if episode.step is None else self.judge.programs[episode.program].number(episode.step)
+        newest = self._numbers[episode.program].get(episode.step)
         if newest is None:
             return False
-        number = newest + 1
-        if number >= len(quiet.earliest):
-            return self._not_over(episode, row)
+        if newest + 1 >= len(quiet.earliest):
+            return self._not_over(episode, row, _END)
+        return self._once(episode, row, newest + 1, self._not_due)
+
+    def _once(self, episode: Episode, row: Row, number: int, tell: Callable[[Episode, Row, int], bool]) -> bool:
+        """What is told about everybody of one program, entry and time zone."""
+        key = (episode.program, number, episode.entered_at, row.get("timezone"))
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = tell(episode, row, number)
+        return known
+
+    def _not_due(self, episode: Episode, row: Row, number: int) -> bool:
         if self.judge.world.now - episode.entered_at < self._bars[episode.program][number]:
             return True
         zone, today = self.judge.here(row.get("timezone"))
-        return (today - episode.entered_at.astimezone(zone).date()).days < quiet.earliest[number]
+        earliest = self.judge.quiet[episode.program].earliest[number]
+        return (today - episode.entered_at.astimezone(zone).date()).days < earliest
 
-    def _not_over(self, episode: Episode, row: Row) -> bool:
+    def _not_over(self, episode: Episode, row: Row, _: int) -> bool:
         zone, today = self.judge.here(row.get("timezone"))
         return today < cadence.ends_on(self.judge.programs[episode.program], episode, zone)
+
+
+_END = -1
+"""In place of the number of a step: the end."""

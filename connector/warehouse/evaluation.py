@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from connector.errors import StateError
 from connector.rules import sql_files
-from connector.warehouse import crowd, features, said_no
+from connector.warehouse import features, gathering, said_no
 from connector.warehouse.answers import Checked, Evaluation
-from connector.warehouse.crowd import Asked, Assigned
 from connector.warehouse.database import Database, case_of, literal
 from connector.warehouse.features import Made
+from connector.warehouse.gathering import Asked, Assigned
 from connector.warehouse.said_no import Heard
 from connector.warehouse.shortlist import Shortlist
 
@@ -148,13 +148,13 @@ class Evaluator:
         )
 
     def people(self, as_of: date, asked: Asked) -> Iterator[dict[str, Any]]:
-        """Everybody a plan may have to do with: see `crowd.people`."""
-        return crowd.people(self._database, self._made, self._heard, self._assigned(as_of), asked)
+        """Everybody a plan may have to do with: see `gathering.people`."""
+        return gathering.people(self._database, self._made, self._heard, self._assigned(as_of), asked)
 
     def shortlist(self, as_of: date, asked: Asked) -> Shortlist:
         """The same people, most of whom need not be handed over one by one."""
         assigned = self._assigned(as_of)
-        crowd.gather(self._database, self._made, self._heard, assigned, asked)
+        gathering.gather(self._database, self._made, self._heard, assigned, asked, in_line=False)
         return Shortlist(self._database, self._made, assigned, asked)
 
     def _assigned(self, as_of: date) -> Assigned:

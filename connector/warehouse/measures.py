@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -108,25 +108,50 @@ def source_stats(database: Database) -> list[SourceStat]:
 
 
 def mail_health(
-    database: Database, since: datetime, touches: Iterable[tuple[str, str, datetime]] | None
+    database: Database,
+    since: datetime,
+    touches: Iterable[tuple[str, str, datetime]] | None,
+    sent: Mapping[str, int] | None = None,
 ) -> dict[str, dict[str, int]]:
     """sent, delivered, bounce, spam, unsubscribe: by campaign, or by the program that touched the contact last."""
-    at = timestamp(since)
     if touches is None:
-        sql = sql_files.render("mail_health", mails=f"(FROM engagements WHERE happened_at >= {at})")
+        sql = sql_files.render("mail_health", mails=f"(FROM engagements WHERE happened_at >= {timestamp(since)})")
     else:
         _stage_touches(database, touches, since)
-        answers = (
-            "(SELECT users.contact_key, kind, happened_at FROM engagements JOIN users USING (user_key) "
-            f"WHERE kind IN ('bounce', 'spam', 'unsubscribe') AND happened_at >= {at} UNION ALL "
-            f"{_marked('opted_out', 'unsubscribe', at)} UNION ALL {_marked('bounced', 'bounce', at)})"
-        )
-        sql = sql_files.render("program_health", touches=_TOUCHES, answers=answers)
-    return {name: dict(zip(_HEALTH, counts, strict=True)) for name, *counts in database.rows(sql)}
+        counted = f"(SELECT program, count(*) AS sent FROM {_TOUCHES} GROUP BY program)"
+        if sent is not None:
+            database.execute(f"CREATE OR REPLACE TEMP TABLE {_SENT} (program VARCHAR, sent BIGINT)")
+            for program, number in sent.items():
+                database.execute(f"INSERT INTO {_SENT} VALUES (?, ?)", [program, number])
+            counted = _SENT
+        sql = sql_files.render("program_health", sent=counted, touches=_TOUCHES, answers=_answers(since))
+    found = {name: dict(zip(_HEALTH, counts, strict=True)) for name, *counts in database.rows(sql)}
+    database.drop(_TOUCHES, _SENT)
+    return found
+
+
+def answered(database: Database, since: datetime) -> list[str]:
+    """Contacts, under whatever id, who bounced, complained or unsubscribed from this moment on."""
+    rows = database.rows(
+        "SELECT contact_id FROM contacts LEFT JOIN folded USING (contact_key) WHERE "
+        f"coalesce(folded.into_key, contacts.contact_key) IN (SELECT contact_key FROM {_answers(since)}) "
+        "ORDER BY contact_id"
+    )
+    return [row[0] for row in rows]
 
 
 _HEALTH = ("sent", "delivered", "bounce", "spam", "unsubscribe")
-_TOUCHES = "program_touches"
+_TOUCHES, _SENT = "program_touches", "program_sent"
+
+
+def _answers(since: datetime) -> str:
+    """SQL for what speaks against mail: contact_key, kind, happened_at."""
+    at = timestamp(since)
+    return (
+        "(SELECT users.contact_key, kind, happened_at FROM engagements JOIN users USING (user_key) "
+        f"WHERE kind IN ('bounce', 'spam', 'unsubscribe') AND happened_at >= {at} UNION ALL "
+        f"{_marked('opted_out', 'unsubscribe', at)} UNION ALL {_marked('bounced', 'bounce', at)})"
+    )
 
 
 def _stage_touches(database: Database, touches: Iterable[tuple[str, str, datetime]], since: datetime) -> None:

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connector.program.hygiene import ADDRESS_LONGEST, LOCAL_LONGEST, PLAIN_LOCAL, ROLES
-from connector.program.shortlist import KIND, SAME, THERE
+from connector.program.shortlist import PLAIN, SAME, THERE, YES_OR_NO
 from connector.program.signals import FLAGS, NOTHING_HAPPENED
 from connector.rules import sql_files
-from connector.warehouse import crowd
+from connector.warehouse import gathering
 from connector.warehouse.database import Database, day_literal, literal
 from connector.warehouse.rows import values_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from connector.warehouse.crowd import Asked, Assigned
     from connector.warehouse.features import Made
+    from connector.warehouse.gathering import Asked, Assigned
 
 _FACTS, _KINDS, _PLACED, _DRAWN = "shortlist_facts", "shortlist_kinds", "shortlist", "shortlist_drawn"
 _EPISODES, _APART, _DOMAINS, _CODES, _WAYS, _QUEUES, _ALSO = (
@@ -65,18 +65,22 @@ class Shortlist:
         self._combinations: list[tuple[str, ...]] = []
 
     def __len__(self) -> int:
-        return int(self._database.value(f"SELECT count(*) FROM {crowd.CROWD}"))
+        return int(self._database.value(f"SELECT count(*) FROM {gathering.CROWD}"))
 
     def all_rows(self) -> Iterator[dict[str, Any]]:
         """Everybody, one by one."""
-        return crowd.handed_over(self._database, self._made, self._assigned, self._asked)
+        gathering.line_up(self._database, self._assigned.as_of)
+        return self._handed_over()
+
+    def _handed_over(self) -> Iterator[dict[str, Any]]:
+        return gathering.handed_over(self._database, self._made, self._assigned, self._asked)
 
     # --- questions and answers ------------------------------------------------------------------------------
 
     def place(
         self,
         *,
-        system: str,
+        prefix: str,
         episodes: Sequence[str],
         apart: Collection[str],
         fine: Callable[[str], bool],
@@ -86,7 +90,7 @@ class Shortlist:
         """Find out what is the same about many.
 
         Args:
-            system: The CRM's; of others' contacts only those with episodes are looked at.
+            prefix: What ids of contacts begin with; of others only those with episodes are looked at.
             episodes: Contacts who have one, ended or not.
             apart: Contacts of whom more is known than their row says.
             fine: Whether nothing speaks against a domain.
@@ -96,18 +100,20 @@ class Shortlist:
         database = self._database
         self._keep(_EPISODES, contact_id=episodes)
         self._keep(_APART, contact_id=apart)
-        people = crowd.sql_of(database, self._made, self._assigned, crowd.Asked(), within=crowd.CROWD, short=True)
+        people = gathering.sql_of(
+            database, self._made, self._assigned, gathering.Asked(), within=gathering.CROWD, short=True
+        )
         facts = sql_files.render(
             "shortlist",
             people=people,
-            same=", ".join(SAME),
-            there=", ".join(f"{name} IS NOT NULL AS there_{name}" for name in THERE),
+            same=", ".join(_AS_THEY_ARE),
+            marks=_marks(),
             silent=_silent(),
             local=PLAIN_LOCAL.replace("'", "''"),
             local_longest=str(LOCAL_LONGEST),
             longest=str(ADDRESS_LONGEST),
             desks=", ".join(map(literal, sorted(ROLES))),
-            own=literal(f"{system}:"),
+            own=literal(prefix),
             episodes=_EPISODES,
             apart=_APART,
         )
@@ -135,8 +141,8 @@ class Shortlist:
         import pyarrow as pa
 
         database = self._database
-        kinds = database.arrow(f"SELECT DISTINCT {', '.join(KIND)} FROM {_with_plain()}")
-        answers = [answer(kind) for kind in kinds.to_pylist()]
+        kinds = database.arrow(f"SELECT DISTINCT {', '.join(_KIND)} FROM {_with_plain()}")
+        answers = [answer(_unpacked(kind)) for kind in kinds.to_pylist()]
         database.connection.register(_CODES, kinds.append_column("code", pa.array(answers, pa.int32())))
         database.execute(f"CREATE OR REPLACE TEMP TABLE {_KINDS} AS FROM {_CODES}")
         database.connection.unregister(_CODES)
@@ -167,7 +173,7 @@ class Shortlist:
             "shortlisted",
             facts=_with_plain(),
             kinds=_KINDS,
-            same_kind=" AND ".join(f"f.{name} IS NOT DISTINCT FROM k.{name}" for name in KIND),
+            same_kind=" AND ".join(f"f.{name} IS NOT DISTINCT FROM k.{name}" for name in _KIND),
             ways=_WAYS,
             queues=_QUEUES,
             suppressed=_ALSO,
@@ -217,19 +223,25 @@ class Shortlist:
         database.execute(f"UPDATE {_PLACED} SET what = {JUDGED} WHERE contact_key IN ({among})")
         return iter(database.reader(f"SELECT {_SAID}, held FROM {_DRAWN} WHERE NOT ({first})", rows=_ROWS))
 
-    def people(self, batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], Sequence[str], int]]:
-        """Row, segments and answer of each of a batch."""
-        combinations, codes = values_of(batch.column("combination")), values_of(batch.column("code"))
-        columns = [values_of(batch.column(name)) for name in _TOLD]
-        for values, combination, code in zip(zip(*columns, strict=True), combinations, codes, strict=True):
-            yield dict(zip(_TOLD, values, strict=True)), self._combinations[combination], code
+    def people(
+        self, batch: pa.RecordBatch, *further: str
+    ) -> tuple[list[dict[str, Any]], list[Sequence[str]], list[int]]:
+        """Rows, segments and answers of those of a batch; `further`: columns that rows have besides what is told."""
+        names = (*_TOLD, *further)
+        columns = zip(*(values_of(batch.column(name)) for name in names), strict=True)
+        rows = [dict(zip(names, values, strict=False)) for values in columns]
+        segments: list[Sequence[str]] = [
+            self._combinations[number] for number in values_of(batch.column("combination"))
+        ]
+        return rows, segments, values_of(batch.column("code"))
 
     def rows(self, also: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Those to be looked at and these, one by one."""
         self._keep(_ALSO, contact_id=also)
-        crowd.keep(self._database, f"(FROM {_PLACED} WHERE what = {JUDGED} OR contact_id IN (FROM {_ALSO}))")
+        chosen = f"(SELECT contact_key FROM {_PLACED} WHERE what = {JUDGED} OR contact_id IN (FROM {_ALSO}))"
+        gathering.line_up(self._database, self._assigned.as_of, chosen=chosen)
         self._database.drop(_PLACED, _DRAWN, _ALSO, _EPISODES)
-        return self.all_rows()
+        return self._handed_over()
 
     def _keep(self, table: str, **columns: Any) -> None:
         """A temporary table with these columns."""
@@ -248,6 +260,28 @@ _TOLD = (
 """What lists and properties are made of."""
 
 _SAID = ", ".join((*_TOLD, "combination", "code"))
+
+
+_AS_THEY_ARE = tuple(name for name in SAME if name not in YES_OR_NO)
+_KIND = (*_AS_THEY_ARE, "marks", PLAIN)
+_UNKNOWN, _BASE = 2, 3
+
+
+def _marks() -> str:
+    """SQL for what is yes, no or unknown, and for which columns are filled, as one number."""
+    known = [f"coalesce({name}::INTEGER, {_UNKNOWN}) * {_BASE**place}" for place, name in enumerate(YES_OR_NO)]
+    first = _BASE ** len(YES_OR_NO)
+    return " + ".join((*known, *(f"({name} IS NOT NULL)::INTEGER * {first << n}" for n, name in enumerate(THERE))))
+
+
+def _unpacked(kind: Mapping[str, Any]) -> dict[str, Any]:
+    """A kind with its marks as the columns they were made of."""
+    found = {name: kind[name] for name in (*_AS_THEY_ARE, PLAIN)}
+    rest = kind["marks"]
+    for name in YES_OR_NO:
+        rest, digit = divmod(rest, _BASE)
+        found[name] = None if digit == _UNKNOWN else bool(digit)
+    return found | {f"there_{name}": bool(rest >> n & 1) for n, name in enumerate(THERE)}
 
 
 def _types() -> Mapping[str, Any]:

@@ -19,10 +19,10 @@ from connector.warehouse.answers import (
     SourceStat,
     Stored,
 )
-from connector.warehouse.crowd import Asked
 from connector.warehouse.database import Database
 from connector.warehouse.evaluation import Evaluator
 from connector.warehouse.features import Made
+from connector.warehouse.gathering import Asked
 from connector.warehouse.shortlist import Shortlist
 
 if TYPE_CHECKING:
@@ -214,7 +214,11 @@ class Warehouse:
         return self._evaluator.shortlist(as_of, Asked(columns=columns, episodes=episodes, everybody_in=everybody_in))
 
     def mail_health(
-        self, since: datetime, *, touches: Iterable[tuple[str, str, datetime]] | None = None
+        self,
+        since: datetime,
+        *,
+        touches: Iterable[tuple[str, str, datetime]] | None = None,
+        sent: Mapping[str, int] | None = None,
     ) -> Mapping[str, Mapping[str, int]]:
         """How mail was received: sent, delivered, bounce, spam and unsubscribe by campaign, or by program.
 
@@ -222,8 +226,13 @@ class Warehouse:
             since: From when on.
             touches: (contact_id, program, when) of every mail the programs sent; then the answer is by program, and
                 what a contact did or a CRM marked counts for the program that had touched it last.
+            sent: How many mails each program sent; then touches of those who `answered` are enough.
         """
-        return measures.mail_health(self._database, since, touches)
+        return measures.mail_health(self._database, since, touches, sent)
+
+    def answered(self, since: datetime) -> list[str]:
+        """Contacts who bounced, complained or unsubscribed from this moment on: whose touches `mail_health` needs."""
+        return measures.answered(self._database, since)
 
     def reachable(self, as_of: date) -> int:
         """How many contacts may be written at all."""

@@ -126,11 +126,15 @@ class Quiet:
 
 
 class Company:
-    """One company, drawn."""
+    """One company, drawn.
 
-    def __init__(self, seed: int, folder: Path, *, people: int = 60) -> None:
+    calm: Nearly everybody is in a program, may be mailed, and did nothing since.
+    """
+
+    def __init__(self, seed: int, folder: Path, *, people: int = 60, calm: bool = False) -> None:
         self.random = random.Random(seed)
         self.people = people
+        self.calm = calm
         (folder / "state").mkdir()
         (folder / "winback.yaml").write_text(self._playbook(), encoding="utf-8")
         self.workspace = Workspace.load(
@@ -149,11 +153,11 @@ class Company:
         )  # fmt: skip
         return PLAYBOOK.format(
             timezone=draw.choice(["UTC", "Europe/Amsterdam", "America/Los_Angeles"]),
-            enroll=draw.choice(["lost, cold", "cold, lost", "lost"]),
+            enroll="lost, cold" if self.calm else draw.choice(["lost, cold", "cold, lost", "lost"]),
             unit=draw.choice(["contact", "account", "auto"]),
             per_day=per_day,
             consent=consent,
-            second=second if draw.random() < 0.5 else "",
+            second=second if draw.random() < 0.5 and not self.calm else "",
         )
 
     def fill(self) -> None:
@@ -165,7 +169,10 @@ class Company:
         uses = []
         for number in range(self.people):
             for _ in range(self.random.choice([0, 1, 1, 1, 2])):
-                at = NOW - timedelta(days=self.random.choice([5, 11, 15, 28, 31, 40, 70, 90]), hours=number)
+                at = NOW - timedelta(
+                    days=self.random.choice([50, 70, 90] if self.calm else [5, 11, 15, 28, 31, 40, 70, 90]),
+                    hours=number,
+                )
                 uses.append({"contact_id": f"u{number}", "occurred_at": at, "feature": "f", "event_id": None})
         feed.page(uses, USAGE)
         kinds = ("click", "reply", "visit", "bounce", "spam", "unsubscribe", "delivered")
@@ -175,7 +182,7 @@ class Company:
                 "event_id": f"m{number}", "campaign": "c", "step": None, "machine": self.random.choice([None, False, True]),
                 "sent_at": NOW - timedelta(days=self.random.randrange(30), minutes=number),
             }
-            for number in range(self.people // 10)
+            for number in range(0 if self.calm else self.people // 10)
         ]  # fmt: skip
         feed.page(mails, MAILS, source="crm", system="memory")
         feed.ready()
@@ -188,7 +195,7 @@ class Company:
 
     def _contact(self, number: int) -> dict[str, Any]:
         draw = self.random
-        often = draw.random() < 0.75
+        often = self.calm or draw.random() < 0.75
         plain = often or draw.random() < 0.4
         day = timedelta(days=1)
 
@@ -233,7 +240,11 @@ class Company:
                 journal.fix_splits({name: Split(share=0.3, unit=unit, salt=f"s/{name}", eligible=50)})
         for number in range(-2, self.people):
             for age in sorted(
-                {draw.choice([1, 2, 3, 4, 6, 8, 9, 20, 45]) for _ in range(draw.choice([0, 0, 1, 1, 2]))}, reverse=True
+                {
+                    draw.choice([1, 2, 3, 4, 6, 8, 9, 20, 45])
+                    for _ in range(draw.choice([1] if self.calm else [0, 0, 1, 1, 2]))
+                },
+                reverse=True,
             ):
                 self._episode(
                     f"{'other' if draw.random() < 0.03 else 'memory'}:{number}",
@@ -244,7 +255,7 @@ class Company:
     def _episode(self, contact_id: str, program: str, age: int) -> None:
         draw, journal = self.random, self.workspace.journal.episodes
         entered = NOW - timedelta(days=age, hours=draw.randrange(24))
-        spell = entered.date() - timedelta(days=draw.choice([0, 10, 20, 40]))
+        spell = entered.date() - timedelta(days=0 if self.calm else draw.choice([0, 10, 20, 40]))
         episode = Episode(
             episode_id=f"{program}/{contact_id}/{spell}", contact_id=contact_id, program=program,
             spell_started_on=spell, entered_at=entered, entered_as="lost", arm=draw.choice([TREATED, TREATED, HOLDOUT]),
@@ -268,7 +279,7 @@ class Company:
                     ],
                     run_id="before",
                 )  # fmt: skip
-        if draw.random() < 0.4:
+        if draw.random() < (0.05 if self.calm else 0.4):
             reason = draw.choice(["completed", "completed", "reactivated", "left_segment", "never_dormant", "manual"])
             at = min(entered + timedelta(days=draw.randrange(1, 20)), NOW)
             journal.exit([Exit(episode.episode_id, contact_id, reason, at, answered=draw.random() < 0.2)], run_id="b")
@@ -328,12 +339,19 @@ class Company:
             decisions = crowd.decide(seen)
         return decisions, sorted(people, key=lambda told: told[0]), sorted(crowd.redeemed)
 
+    def published(self, *, shortlist: bool) -> dict[str, Any]:
+        """What readers outside are told of everybody, by the short way or the long one."""
+        with mock.patch.object(programs, "LARGE", 0 if shortlist else 10**9):
+            told = list(programs.published(self.workspace, TODAY, system="memory"))
+        assert len({contact_id for contact_id, _ in told}) == len(told)
+        return dict(told)
+
 
 @contextmanager
-def company(seed: int, *, people: int = 60) -> Iterator[Company]:
+def company(seed: int, *, people: int = 60, calm: bool = False) -> Iterator[Company]:
     """A company of this seed, everything stored."""
     with TemporaryDirectory() as folder:
-        drawn = Company(seed, Path(folder), people=people)
+        drawn = Company(seed, Path(folder), people=people, calm=calm)
         with drawn.workspace:
             drawn.fill()
             yield drawn

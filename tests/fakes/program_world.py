@@ -255,9 +255,16 @@ class Facts:
     def return_curve(self, _as_of: date) -> Any:
         return SimpleNamespace(p_return=(0.4, 0.3, 0.2, 0.1))
 
-    def mail_health(self, _since: datetime, *, touches: Any = None) -> Mapping[str, Mapping[str, int]]:
-        list(touches or ())
+    def mail_health(
+        self, _since: datetime, *, touches: Any = None, sent: Mapping[str, int] | None = None
+    ) -> Mapping[str, Mapping[str, int]]:
+        assert sent is not None
+        assert not list(touches or ())
         return {}
+
+    def answered(self, _since: datetime) -> list[str]:
+        """Nobody, as `mail_health` says."""
+        return []
 
     def resolve(self, text: str) -> str | None:
         found = [k.contact_id for k in self.everybody.values() if text in (k.contact_id, k.email)]

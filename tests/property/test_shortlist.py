@@ -107,26 +107,46 @@ def test_the_short_way_decides_what_the_long_one_does_and_shows_everybody_the_sa
 
 @settings(deadline=None, max_examples=4)
 @given(SEEDS)
+def test_of_many_who_are_due_the_same_ones_go_first_and_the_others_wait_for_the_same(seed):
+    with company(seed, calm=True) as drawn:
+        decisions, people, _ = drawn.decided(shortlist=True)
+        expected, seen, _ = drawn.decided(shortlist=False)
+    assert people == seen
+    for field in fields(expected):
+        assert getattr(decisions, field.name) == getattr(expected, field.name), field.name
+
+
+@settings(deadline=None, max_examples=4)
+@given(SEEDS)
 def test_the_target_is_the_same_by_both_ways(seed):
     with company(seed) as drawn:
         assert told(drawn.target(shortlist=True)) == told(drawn.target(shortlist=False))
 
 
+@settings(deadline=None, max_examples=4)
+@given(SEEDS)
+def test_what_is_published_is_the_same_by_both_ways(seed):
+    with company(seed) as drawn:
+        assert drawn.published(shortlist=True) == drawn.published(shortlist=False)
+
+
 def test_many_are_not_looked_at_one_by_one_and_every_short_cut_is_taken():
-    looked_at, shortcuts = 0, dict.fromkeys(("stays", "held_out", "waiting"), 0)
+    looked_at, shortcuts = 0, dict.fromkeys(("stays", "held_out", "waiting", "due"), 0)
     everybody = 0
-    for seed in (3, 8):
+    for seed, calm in ((3, False), (8, False), (3, True)):
         with (
-            company(seed, people=200) as drawn,
+            company(seed, people=80 if calm else 200, calm=calm) as drawn,
             mock.patch.object(Crowd, "person", autospec=True, side_effect=Crowd.person) as one,
             mock.patch.object(
-                shortlisting.Taking, "stays", autospec=True, side_effect=shortlisting.Taking.stays
+                shortlisting.Deciding, "stays", autospec=True, side_effect=shortlisting.Deciding.stays
             ) as stays,
+            mock.patch.object(shortlisting.Dues, "fate", autospec=True, side_effect=shortlisting.Dues.fate) as due,
         ):
             decisions, people, _ = drawn.decided(shortlist=True)
         everybody += len(people)
         looked_at += one.call_count
         shortcuts["stays"] += stays.call_count
+        shortcuts["due"] += due.call_count
         shortcuts["held_out"] += len(decisions.held_out)
         shortcuts["waiting"] += len(decisions.deferred.get("daily_cap", ()))
     assert looked_at < everybody * 3 / 4

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from connector.errors import StateError
 from connector.journal import Journal, StepTaken
 from connector.journal import episodes as episodes_module
+from connector.journal.program_tables import episodes as episodes_table
 from connector.program.model import Entry, Exit, Split
 from tests.fakes.clocks import START, VirtualClock
 from tests.fakes.databases import on_both  # noqa: F401 - the fixture `journal_url`
@@ -356,6 +357,51 @@ def test_touches_are_when_mail_may_go_out_newest_first_and_also_in_the_future(jo
     assert journal.episodes.touches(START - 3 * DAY) == {"hubspot:1": [START + 7 * DAY, START, START - 3 * DAY]}
     assert journal.episodes.touches(START + timedelta(microseconds=1)) == {"hubspot:1": [START + 7 * DAY]}
     assert journal.episodes.touches(START + 8 * DAY) == {}
+
+
+def test_touches_of_some_are_theirs_as_among_those_of_all_however_many_are_asked_for_at_once(journal, monkeypatch):
+    people = [f"hubspot:{number}" for number in range(1, 8)]
+    begun = [episode_of(person) for person in people]
+    enter(journal, *begun)
+    take(journal, *(step_of(one, send_at=START + n * DAY, target=None) for n, one in enumerate(begun[:5])))
+    take(journal, step_of(begun[5]))
+    take(journal, *(step_of(one, "offer", send_at=START + 9 * DAY, target=None) for one in begun[:2]))
+    everybody = journal.episodes.touches(START)
+    sent = sorted(journal.episodes.sent(START))
+    assert len(sent) == 7
+    monkeypatch.setattr(episodes_module, "_CHUNK", 2)
+    for some in (people, people[1:6], ["hubspot:99", "hubspot:4"], []):
+        assert journal.episodes.touches(START, some) == {key: everybody[key] for key in some if key in everybody}
+        assert sorted(journal.episodes.sent(START, some)) == [one for one in sent if one[0] in some]
+
+
+def test_what_each_program_sent_is_counted_once_it_reached_the_crm(journal):
+    one, two = episode_of(), episode_of("hubspot:2", program="win-back-2")
+    other, held_out = episode_of("hubspot:3", program="win_back"), episode_of("hubspot:4", arm="holdout")
+    enter(journal, one, two, other, held_out)
+    take(
+        journal,
+        step_of(one, send_at=START - DAY, target=None),
+        step_of(one, "offer", send_at=START, target=None),
+        step_of(one, "last_chance", send_at=START + DAY),
+        step_of(two, send_at=START + DAY, target=None),
+        step_of(other, "reminder", "skipped"),
+        step_of(held_out, target=None),
+    )
+    programs = ["win-back", "win-back-2", "win_back", "winxback"]
+    assert journal.episodes.sent_counts(START, programs) == {"win-back": 1, "win-back-2": 1}
+    assert journal.episodes.sent_counts(START - DAY, programs) == {"win-back": 2, "win-back-2": 1}
+    assert journal.episodes.sent_counts(START, []) == {}
+
+
+def test_steps_without_an_episode_are_still_somebodys_touches(journal):
+    one, two = episode_of(), episode_of("hubspot:2")
+    enter(journal, one, two)
+    take(journal, step_of(one), step_of(two))
+    assert journal.episodes.touched_alone() == []
+    with journal.episodes._database.write() as connection:
+        connection.execute(sa.delete(episodes_table).where(episodes_table.c.contact_id == "hubspot:2"))
+    assert journal.episodes.touched_alone() == ["hubspot:2"]
 
 
 def test_the_days_touches_and_entries_count_the_treated_from_its_first_moment_to_before_its_last(journal):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from connector.program.columns import PERSON, SIGNALS
-from connector.warehouse import Warehouse, crowd
+from connector.warehouse import Warehouse, gathering
 from mappings.schema import StreamMapping, load_shipped
 from tests.fakes.warehouse_feed import Feed, checked, mapping
 
@@ -152,7 +152,7 @@ def test_shares_of_any_size_give_the_same_people_in_the_same_order(feed, monkeyp
     crm(feed, *(person(n, email=f"{n % 4}@x.io") for n in range(1, 30)))
     whole = people(feed, episodes=[episode(5), episode(77)])
     for rows in (1, 7, 28, 29):
-        monkeypatch.setattr(crowd, "SHARE_ROWS", rows)
+        monkeypatch.setattr(gathering, "SHARE_ROWS", rows)
         parts = people(feed, episodes=[episode(5), episode(77)])
         assert list(parts.items()) == list(whole.items())
 
@@ -569,3 +569,20 @@ def test_an_answer_to_mail_counts_once_for_the_program_that_touched_the_contact_
         "win-back": {"sent": 4, "delivered": 0, "bounce": 1, "spam": 0, "unsubscribe": 1},
     }
     assert feed.warehouse.mail_health(ENTERED, touches=[]) == {}
+
+
+def test_the_touches_of_those_who_answered_and_the_numbers_sent_say_as_much_as_all_touches(feed):
+    feed.pulled_at = before(days=30)
+    crm(feed, *(person(n, email=f"{n}@x.io") for n in range(1, 9)))
+    mails(feed, (1, "unsubscribe", after(days=3)), (2, "spam", after(days=1)), (3, "click", after(days=1)))
+    feed.pulled_at = after(days=5)
+    crm(feed, person(4, email="4@x.io", bounced=True), person(2, email="2@x.io", merged_ids="6"))
+    feed.ready()
+    touches = [(f"hubspot:{n}", "rescue" if n % 2 else "win-back", ENTERED) for n in range(1, 9)]
+    answered = feed.warehouse.answered(ENTERED)
+    assert answered == ["hubspot:1", "hubspot:2", "hubspot:4", "hubspot:6"]
+    some = [touch for touch in touches if touch[0] in answered]
+    everything = feed.warehouse.mail_health(ENTERED, touches=touches)
+    assert feed.warehouse.mail_health(ENTERED, touches=some, sent={"rescue": 4, "win-back": 4}) == everything
+    assert everything["win-back"] == {"sent": 4, "delivered": 0, "bounce": 1, "spam": 1, "unsubscribe": 0}
+    assert feed.warehouse.answered(after(days=6)) == []

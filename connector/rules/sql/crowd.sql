@@ -1,9 +1,8 @@
--- Who a plan may have to do with, in the order of their ids and in shares small enough to work on one after the other:
--- whoever is in a segment now or was when last recorded, may not be mailed, is in a program, or was asked for.
+-- Who a plan may have to do with, in shares small enough to work on one after the other: whoever is in a segment now or was when last recorded, may not be mailed, is in a program, or was asked for.
 -- {people}: the features relation with `numbers`, the member's segments. {recorded}: members when last recorded.
 -- {entered}, {said_no}: as they are called. {also}: a condition for anybody else. {within}: one for everybody.
--- {rows}: contacts in a share.
-SELECT contact_key, ((row_number() OVER (ORDER BY contact_id) - 1) // {rows})::INTEGER AS share
+-- {share}: of the contact, by the order of their ids.
+SELECT contact_key, ({share})::INTEGER AS share
 FROM {people}
 WHERE ({within}) AND (
     len(numbers) > 0 OR deleted_at IS NOT NULL OR opted_out OR bounced OR {also}

@@ -1,5 +1,6 @@
 -- How the mail of each program was received: its touches, and the people who bounced, complained or unsubscribed after one.
--- An answer counts for the program that touched the contact last before it. {touches}: contact_key, program, at.
+-- An answer counts for the program that touched the contact last before it. {sent}: program, sent. {touches}: contact_key,
+-- program, at; of those who answered at least.
 -- {answers}: contact_key, kind, happened_at; from mail events, and from when a system was first seen to mark it so.
 WITH answered AS (
     SELECT DISTINCT t.program, t.contact_key, a.kind
@@ -22,6 +23,6 @@ SELECT
     coalesce(s.bounce, 0) AS bounce,
     coalesce(s.spam, 0) AS spam,
     coalesce(s.unsubscribe, 0) AS unsubscribe
-FROM (SELECT program, count(*) AS sent FROM {touches} GROUP BY program) AS t
+FROM {sent} AS t
 LEFT JOIN sums AS s USING (program)
 ORDER BY t.program

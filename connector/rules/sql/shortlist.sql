@@ -1,6 +1,7 @@
--- Everybody a plan may have to do with, in no order, as far as that says who needs no verdict of their own. Columns that few
--- values share are there as they are, of the others only whether they are filled.
--- {people}: the rows of people. {same}, {there}: such columns. {silent}: nothing happened since entry. {local}: what a
+-- Everybody a plan may have to do with, in no order, as far as that says who needs no verdict of their own: columns that few
+-- people differ in, and of others whether they are filled.
+-- {people}: the rows of people. {same}: columns as they are. {marks}: a number that many yes or no go into: a table of a
+-- million people is written twice as fast for it. {silent}: nothing happened since entry. {local}: what a
 -- plain local part looks like, as a regular expression. {local_longest}, {longest}: of an address. {desks}: local parts
 -- that are no person's. {own}: what contact ids of this CRM begin with. {episodes}: contact_id of whoever has one, ended
 -- or not. {apart}: contact_id of whoever is judged by more than their row.
@@ -17,7 +18,7 @@ SELECT
     opted_out_here,
     email,
     {same},
-    {there},
+    ({marks})::INTEGER AS marks,
     {silent} AS silent,
     CASE
         WHEN regexp_full_match(email, '{local}@[a-z0-9-]+(?:\.[a-z0-9-]+)+')

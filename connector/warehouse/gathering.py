@@ -119,16 +119,19 @@ def people(database: Database, made: Made, heard: Heard, assigned: Assigned, ask
     return handed_over(database, made, assigned, asked)
 
 
-def gather(database: Database, made: Made, heard: Heard, assigned: Assigned, asked: Asked) -> None:
-    """Make `crowd`, and what the rows of its people are put together from."""
+def gather(
+    database: Database, made: Made, heard: Heard, assigned: Assigned, asked: Asked, *, in_line: bool = True
+) -> None:
+    """Make `crowd`, and what the rows of its people are put together from; not `in_line`: until `line_up` is called."""
     as_of = assigned.as_of
     features.measure(database, as_of, made)
     said_no.hear(database, heard, ends_at=database.end_of(as_of))
     entered.place(database, asked.episodes)
     entered.watch(database, as_of, made)
     _find_second(database, as_of)
-    _count_teammates(database, as_of)
-    _share_out(database, as_of, assigned, asked)
+    _share_out(database, as_of, assigned, asked, share=_by_id() if in_line else "0")
+    if in_line:
+        _count_teammates(database, as_of)
 
 
 def handed_over(database: Database, made: Made, assigned: Assigned, asked: Asked) -> Iterator[dict[str, Any]]:
@@ -140,12 +143,18 @@ def handed_over(database: Database, made: Made, assigned: Assigned, asked: Asked
     return merge(rows, absent, key=itemgetter("contact_id")) if absent else rows
 
 
-def keep(database: Database, chosen: str) -> None:
-    """Let go of everybody of `crowd` but these; `chosen`: a relation of contact_key and contact_id."""
+def line_up(database: Database, as_of: date, *, chosen: str | None = None) -> None:
+    """Put `crowd` in the order in which it is handed over; of it only those in `chosen` (contact_key), if given."""
+    only = "" if chosen is None else f"SEMI JOIN {chosen} USING (contact_key) "
     database.execute(
-        f"CREATE OR REPLACE TEMP TABLE {CROWD} AS SELECT contact_key, "
-        f"((row_number() OVER (ORDER BY contact_id) - 1) // {SHARE_ROWS})::INTEGER AS share FROM {chosen}"
+        f"CREATE OR REPLACE TEMP TABLE {CROWD} AS SELECT contact_key, ({_by_id()})::INTEGER AS share "
+        f"FROM (FROM {CROWD} {only}) JOIN contacts USING (contact_key)"
     )
+    _count_teammates(database, as_of)
+
+
+def _by_id() -> str:
+    return f"(row_number() OVER (ORDER BY contact_id) - 1) // {SHARE_ROWS}"
 
 
 def _rows(database: Database, sql: str, names: Sequence[str], shares: int) -> Iterator[dict[str, Any]]:
@@ -162,7 +171,7 @@ def _rows(database: Database, sql: str, names: Sequence[str], shares: int) -> It
                 yield row
 
 
-def _share_out(database: Database, as_of: date, assigned: Assigned, asked: Asked) -> None:
+def _share_out(database: Database, as_of: date, assigned: Assigned, asked: Asked, *, share: str) -> None:
     """Make `crowd` (contact_key, share)."""
     relation = features.relation(database, as_of, ["contact_id", "deleted_at", "opted_out", "bounced"])
     within, also = "true", "false"
@@ -179,7 +188,7 @@ def _share_out(database: Database, as_of: date, assigned: Assigned, asked: Asked
         entered=entered.ENTERED,
         also=also,
         within=within,
-        rows=str(SHARE_ROWS),
+        share=share,
     )
     database.execute(f"CREATE OR REPLACE TEMP TABLE {CROWD} AS {crowd}")
 
@@ -277,10 +286,9 @@ def _absent(database: Database, assigned: Assigned, asked: Asked) -> list[dict[s
     found = database.dicts(
         "SELECT e.contact_id, c.account_id, coalesce(c.merged_into, root.contact_id) AS merged_into, c.deleted_at, "
         "c.can_email, c.opted_out AS opted_out_here, c.opted_out, c.bounced, c.email, c.country, c.timezone, "
-        f"c.created_at FROM {entered.ENTERED} AS e LEFT JOIN contacts AS c USING (contact_key) "
-        "LEFT JOIN folded USING (contact_key) LEFT JOIN contacts AS root ON root.contact_key = folded.into_key "
-        f"WHERE e.contact_key IS NULL OR e.contact_key NOT IN (SELECT contact_key FROM {assigned.table}) "
-        "ORDER BY e.contact_id"
+        f"c.created_at FROM (FROM {entered.ENTERED} ANTI JOIN {assigned.table} USING (contact_key)) AS e "
+        "LEFT JOIN contacts AS c USING (contact_key) LEFT JOIN folded USING (contact_key) "
+        "LEFT JOIN contacts AS root ON root.contact_key = folded.into_key ORDER BY e.contact_id"
     )
     further = [features.relation_name(name) for name in asked.columns if name not in MADE_HERE]
     everything: dict[str, Any] = dict.fromkeys(name for name in (*ALWAYS, *sorted(MADE_HERE)) if "." not in name)

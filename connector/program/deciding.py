@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from typing import Any
 
 from connector.program import cadence, caps, entering, exits, holdout
 from connector.program.caps import Shortlist
@@ -56,7 +57,7 @@ class Pool:
 
 
 @dataclass(slots=True)
-class Crowd:
+class Deciding:
     """Takes everybody in, one by one, then settles what is left open. Keeps only what is decided."""
 
     judge: Judge
@@ -71,7 +72,11 @@ class Crowd:
     def __post_init__(self) -> None:
         world = self.judge.world
         self.pools = [self._pool(program) for program in world.programs]
-        self.due = [Shortlist(self._limit(program, world.touches_today)) for program in world.programs]
+        self.due = [self.line(program) for program in world.programs]
+
+    def line(self, program: Program) -> Shortlist[Any]:
+        """An empty line of those who are due in a program, as long as touches may be decided today."""
+        return Shortlist(self._limit(program, self.judge.world.touches_today))
 
     @staticmethod
     def _limit(program: Program, used: int) -> int | None:
@@ -99,13 +104,15 @@ class Crowd:
             else:
                 self.take(person)
 
-    def stays(self, contact_id: str, episode: Episode, segments: Sequence[str]) -> None:
-        """One contact of whom there is nothing new."""
+    def stays(self, contact_id: str, episode: Episode, segments: Sequence[str], *, waits: str | None = None) -> None:
+        """One contact of whom there is nothing new; `waits`: the code of DEFERRALS a due step waits for."""
         if episode.arm == HOLDOUT:
             self.decisions.held_out.add(contact_id)
             return
         if episode.step_state != cadence.UNDONE:
             self.decisions.placed[contact_id] = episode
+        if waits is not None:
+            self.deferred[waits].append(contact_id)
         elsewhere = self.judge.quiet[episode.program].elsewhere
         if elsewhere and not elsewhere.isdisjoint(segments):
             self.deferred[entering.OTHER_PROGRAM].append(contact_id)
