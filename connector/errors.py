@@ -17,8 +17,13 @@ WinbackError
 │   ├── StaleSource
 │   ├── TooManyChanges
 │   └── StalePlan
-└── StateError              lock, ledger, schema                     exit 1
-    └── Locked                  another run holds the lock           exit 7
+├── StateError              lock, ledger, schema                     exit 1
+│   └── Locked                  another run holds the lock           exit 7
+└── WebhookError            a request we do not take                 answered with its status
+    ├── BadSignature            nobody vouches for it                401
+    ├── MalformedPayload        it cannot be read                    400
+    ├── TooLarge                larger than anybody sends            413
+    └── TooBusy                 come back later                      503
 """
 
 from __future__ import annotations
@@ -120,3 +125,35 @@ class Locked(StateError):
     """Another run holds the lock."""
 
     exit_code = 7
+
+
+class WebhookError(WinbackError):
+    """A request from outside that is not taken; the message goes to the log, the client hears the status alone."""
+
+    status = 400
+
+
+class BadSignature(WebhookError):
+    """Nobody vouches for the request: no signature, a wrong one, or one that is too old."""
+
+    status = 401
+
+
+class MalformedPayload(WebhookError):
+    """The body cannot be read, or is built to hurt whoever reads it."""
+
+
+class TooLarge(WebhookError):
+    """The body is larger than any vendor sends."""
+
+    status = 413
+
+
+class TooBusy(WebhookError):
+    """More is waiting than may wait; the vendor tries again after this many seconds."""
+
+    status = 503
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_seconds: int = 10) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds

@@ -76,11 +76,13 @@ def retrying(
     *,
     effect: Effect,
     attempts: int = ATTEMPTS,
+    patience: int = _PATIENCE,
     on_retry: Callable[[BaseException, float], None] | None = None,
 ) -> tenacity.Retrying:
     """The retry loop for one call: passing faults again after a jittered pause, unknown outcomes only if harmless.
 
-    A fault that names its own pause (`retry_after_seconds`) is given that much and a little more.
+    A fault that names its own pause (`retry_after_seconds`) is given that much and a little more. Being told that we
+    are too fast is borne `patience` times as often as other faults.
     """
     import tenacity
 
@@ -103,7 +105,7 @@ def retrying(
 
     def enough(state: tenacity.RetryCallState) -> bool:
         fault = state.outcome.exception() if state.outcome else None
-        allowed = attempts * _PATIENCE if isinstance(fault, TooFast) and attempts > 1 else attempts
+        allowed = attempts * patience if isinstance(fault, TooFast) and attempts > 1 else attempts
         return state.attempt_number >= allowed
 
     return tenacity.Retrying(
@@ -122,6 +124,7 @@ def run_attempts(
     *,
     effect: Effect,
     attempts: int = ATTEMPTS,
+    patience: int = _PATIENCE,
     on_retry: Callable[[BaseException, float], None] | None = None,
 ) -> Answer:
     """Make one call with retries.
@@ -141,7 +144,7 @@ def run_attempts(
             raise
 
     try:
-        return retrying(clock, effect=effect, attempts=attempts, on_retry=on_retry)(once)
+        return retrying(clock, effect=effect, attempts=attempts, patience=patience, on_retry=on_retry)(once)
     except RetriableError as last:
         if doubt is not None and not isinstance(last, OutcomeUnknown):
             raise doubt from last
@@ -206,6 +209,8 @@ class RestClient:
         budget: Asked before every attempt; None for systems without limits.
         headers: Sent with every call, credentials included. Never sent by `download`.
         timeout_seconds: The longest silence one call may have.
+        attempts, patience: How often one call is tried; see `retrying`.
+        prepare: Given the session before its first call: to restrict where it may connect.
     """
 
     def __init__(
@@ -218,6 +223,8 @@ class RestClient:
         timeout_seconds: float = 30.0,
         system: str = "",
         attempts: int = ATTEMPTS,
+        patience: int = _PATIENCE,
+        prepare: Callable[[requests.Session], None] | None = None,
     ) -> None:
         import requests
 
@@ -228,12 +235,15 @@ class RestClient:
         self._timeout = (min(CONNECT_SECONDS, timeout_seconds), timeout_seconds)
         self._system = system or (urlsplit(base_url).hostname or "the system")
         self._attempts = attempts
+        self._patience = patience
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "winback"
         # Machine-wide .netrc credentials must not replace ours, nor go to a signed address.
         self._session.auth = _no_netrc
         # A sandbox on this machine is not behind the company's proxy.
         self._session.trust_env = not is_loopback(base_url)
+        if prepare is not None:
+            prepare(self._session)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -283,7 +293,7 @@ class RestClient:
                 raise fault_for(response.status_code, response.text, what=what, effect=effect, pause=pause)
             return Answer(response.status_code, _parsed(response, what), dict(response.headers))
 
-        return run_attempts(attempt, self._clock, effect=effect, attempts=self._attempts)
+        return run_attempts(attempt, self._clock, effect=effect, attempts=self._attempts, patience=self._patience)
 
     def _send(
         self, method: str, url: str, *, query: Any, body: Any, form: Mapping[str, str] | None, what: str, effect: Effect
