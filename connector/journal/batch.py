@@ -29,6 +29,8 @@ class BatchKind(StrEnum):
     UNENROLL = "unenroll"
     OPT_OUT = "opt_out"
     """The target is `OPT_OUT_LIST`."""
+    FEEDBACK = "feedback"
+    """Notes and tasks: a row is the key of one, and the payload says all of it."""
 
 
 ROW_KINDS = frozenset(
@@ -39,9 +41,10 @@ ROW_KINDS = frozenset(
         BatchKind.ENROLL,
         BatchKind.UNENROLL,
         BatchKind.OPT_OUT,
+        BatchKind.FEEDBACK,
     }
 )
-"""Kinds whose rows are records; the others are about their target alone."""
+"""Kinds whose rows are records (or notes about them); the others are about their target alone."""
 
 
 def check_target(kind: BatchKind, target: str) -> None:

@@ -32,13 +32,8 @@ class ConsentLedger:
 
     def record(self, events: Sequence[ConsentEvent]) -> int:
         """Add these lines and return how many are new: an event whose key is known is not added again."""
-        now = self._database.clock.now()
-        insert = leave_taken(self._database.insert(consent_events))
         with self._database.write() as connection:
-            return sum(
-                connection.execute(insert, [_row(event, now) for event in chunk]).rowcount
-                for chunk in in_chunks(events, _CHUNK)
-            )
+            return add_consent(self._database, connection, events)
 
     def states(self, aliases: Mapping[str, str] | None = None) -> dict[str, ConsentState]:
         """Where everybody stands of whom the ledger knows anything, by subject.
@@ -109,6 +104,16 @@ class ConsentLedger:
         columns["basis"] = each_once(columns["basis"], lambda basis: None if basis is None else Basis(basis))
         columns["evidence"] = parsed(columns["evidence"])
         return made(ConsentEvent, columns)
+
+
+def add_consent(database: Database, connection: sa.Connection, events: Sequence[ConsentEvent]) -> int:
+    """Add these lines, in the caller's transaction; how many are new."""
+    now = database.clock.now()
+    insert = leave_taken(database.insert(consent_events))
+    return sum(
+        connection.execute(insert, [_row(event, now) for event in chunk]).rowcount
+        for chunk in in_chunks(events, _CHUNK)
+    )
 
 
 def _row(event: ConsentEvent, now: datetime) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
@@ -14,15 +16,21 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.pool import StaticPool
 
 from connector.contracts import Clock
 from connector.errors import SettingError, StateError
 from connector.journal.tables import UtcTime, dumps
+from connector.journal.turns import Turns
 
 BUSY_SECONDS = 30
 """How long a writer waits for another process's transaction before giving up."""
+
+_PATIENT, _IMPATIENT = f"busy_timeout={BUSY_SECONDS * 1000}", "busy_timeout=3"
+
+_TURNS = 0x77696E62
+"""PostgreSQL advisory locks of `Database.in_turn`: the first of two numbers (the letters `winb`)."""
 
 Statement = TypeVar("Statement", bound=sa.Executable)
 
@@ -47,6 +55,7 @@ class Database:
         self._server_time = real_clock is None and not self.is_sqlite
         in_memory = self.is_sqlite and parsed.database in (None, "", ":memory:")
         self._turn: AbstractContextManager[Any] = threading.RLock() if in_memory else nullcontext()
+        self._write_turn: AbstractContextManager[Any] = Turns() if self.is_sqlite else nullcontext()
         if self.is_sqlite and not in_memory:
             _create_private(Path(str(parsed.database)))
         self.engine = _sqlite_engine(parsed, in_memory=in_memory) if self.is_sqlite else _postgres_engine(parsed)
@@ -67,7 +76,13 @@ class Database:
 
         On SQLite it waits for other writers at its start, so that nothing read inside can change before the commit.
         """
-        with self._turn, self._explained(), self._writing.connect() as connection, connection.begin():
+        with (
+            self._turn,
+            self._explained(),
+            self._write_turn,
+            self._writing.connect() as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def shared_now(self, connection: sa.Connection) -> datetime:
@@ -76,6 +91,16 @@ class Database:
             return self.real_clock.now()
         moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=UtcTime))).scalar_one()
         return moment
+
+    def in_turn(self, connection: sa.Connection, name: str, *, together: bool = False) -> None:
+        """Wait, inside a writing transaction, until nobody else is in theirs under this name.
+
+        On SQLite writers take turns anyway. together: Those who say so do not wait for each other, only for and before
+        one who does not.
+        """
+        if not self.is_sqlite:
+            lock = sa.func.pg_advisory_xact_lock_shared if together else sa.func.pg_advisory_xact_lock
+            connection.execute(sa.select(lock(_TURNS, sa.func.hashtext(name))))
 
     def prepared(self, make: Callable[[Database], Statement]) -> Statement:
         """The statement that `make` builds, built once: for what every batch needs."""
@@ -151,17 +176,22 @@ def _parse(url: str) -> URL:
             raise SettingError(f"journal: '{other}' is not a database winback can keep its journal in", hint=_SUPPORTED)
 
 
+_NEXT_STEPS = (
+    (
+        ("locked", "lock timeout"),
+        f"another process has been writing for over {BUSY_SECONDS} seconds; wait for it or end it",
+    ),
+    (("unable to open", "readonly"), "check that the folder exists and that this user may write to it"),
+    (("not a database", "malformed"), "the file is damaged or something else; restore it from a backup"),
+    (("disk is full", "No space left"), "free some space where the journal is; nothing is damaged and work goes on"),
+    (("I/O error",), "the disk, or the share it is on, could not be written; the system's log says why"),
+    (("connection",), "check that PostgreSQL is running and that the URL, user and password are right"),
+)
+"""What to do about a failure that people meet, by what the database says of it."""
+
+
 def _next_step(words: str) -> str | None:
-    """What to do about a failure that people meet."""
-    if "locked" in words or "lock timeout" in words:
-        return f"another process has been writing for over {BUSY_SECONDS} seconds; wait for it or end it"
-    if "unable to open" in words or "readonly" in words:
-        return "check that the folder exists and that this user may write to it"
-    if "not a database" in words or "malformed" in words:
-        return "the file is damaged or something else; restore it from a backup"
-    if "connection" in words:
-        return "check that PostgreSQL is running and that the URL, user and password are right"
-    return None
+    return next((step for said, step in _NEXT_STEPS if any(word in words for word in said)), None)
 
 
 def _create_private(path: Path) -> None:
@@ -188,15 +218,42 @@ def _sqlite_engine(url: URL, *, in_memory: bool) -> sa.Engine:
     def _set_up(raw: Any, _record: object) -> None:
         # We say BEGIN ourselves: the module's own would begin at the first INSERT and leave reads outside.
         raw.isolation_level = None
-        for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
+        for pragma in (_PATIENT, "journal_mode=WAL", "synchronous=FULL"):
             raw.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get("winback_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if not connection.get_execution_options().get("winback_write", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+        try:
+            _begin_writing(raw)
+        except sqlite3.Error as error:
+            raise OperationalError("BEGIN IMMEDIATE", None, error) from error
 
     return engine
+
+
+def _begin_writing(raw: sqlite3.Connection) -> None:
+    """BEGIN IMMEDIATE once no other process writes.
+
+    Left to wait by itself, SQLite looks again after 1, 2, 5, 10 … 100 ms: next to a process that writes in a loop, its
+    turn did not come for seconds. Each try here waits 1 ms and 2 ms at most, and then begins anew.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    raw.execute(f"PRAGMA {_IMPATIENT}").close()
+    try:
+        while True:
+            try:
+                raw.execute("BEGIN IMMEDIATE").close()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+            else:
+                return
+    finally:
+        raw.execute(f"PRAGMA {_PATIENT}").close()
 
 
 def _postgres_engine(url: URL) -> sa.Engine:

@@ -8,17 +8,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime
-from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
 
 from connector.journal.engine import Database, leave_taken
+from connector.journal.leaving import leave
 from connector.journal.loading import day, each_once, in_chunks, made, moment, parsed, raw, whole_groups
 from connector.journal.merging import merge
 from connector.journal.program_tables import episode_steps, episodes, program_splits, versions
 from connector.journal.stepping import take
 from connector.journal.taking_back import Undone, take_back
+from connector.journal.versions import EPISODES, move_on
 from connector.program.model import HOLDOUT, TREATED, Entry, Episode, Exit, Move, Split
 
 _CHUNK = 5_000
@@ -33,8 +34,6 @@ _RAW = tuple(raw(episodes.c["properties" if name == "values" else name]) for nam
 
 _MOMENTS = ("entered_at", "step_at", "send_at", "written_at", "exited_at", "outcome_until")
 
-_VERSION = "episodes"
-_ONE = sa.bindparam("one", type_=sa.Text)
 _NEWEST_FIRST = (episodes.c.contact_id, episodes.c.entered_at.desc(), episodes.c.episode_id)
 
 
@@ -225,7 +224,7 @@ class Episodes:
 
     def version(self) -> str:
         """A text that changes whenever a decision about anybody does: what a plan was made from."""
-        query = sa.select(versions.c.number).where(versions.c.name == _VERSION)
+        query = sa.select(versions.c.number).where(versions.c.name == EPISODES)
         with self._database.read() as connection:
             return str(connection.execute(query).scalar() or 0)
 
@@ -267,39 +266,9 @@ class Episodes:
 
     def exit(self, exits: Sequence[Exit], *, run_id: str) -> int:
         """Close these episodes and return how many were open; the first reason stays."""
-        answered = sa.bindparam("was_answered", type_=sa.Boolean)
-        update = sa.update(episodes).where(episodes.c.episode_id == _ONE, episodes.c.exited_at.is_(None))
-        update = update.values(answered=sa.or_(episodes.c.answered, answered), exit_run_id=run_id)
-        rows = [
-            {"one": e.episode_id, "was_answered": e.answered, "exited_at": e.at, "exit_reason": e.reason}
-            # In the order in which a move holds them: two processes must not wait for each other.
-            for e in sorted(exits, key=attrgetter("episode_id"))
-        ]
-        return self._change(update.execution_options(preserve_rowcount=True), rows)
-
-    def mark_answered(self, episode_ids: Collection[str]) -> int:
-        """Note that these people clicked, replied, visited, bought or came back; how many had not been noted yet."""
         with self._changing() as change:
-            for chunk in in_chunks(sorted(episode_ids), _CHUNK):
-                unheard = (episodes.c.episode_id.in_(self._database.ids(chunk)), episodes.c.answered.is_(False))
-                update = sa.update(episodes).where(*unheard).values(answered=True)
-                change.rows += change.connection.execute(update).rowcount
+            change.rows = leave(change.connection, exits, run_id)
         return change.rows
-
-    def retarget(self, targets: Mapping[str, tuple[str, str]], *, destination: str | None = None) -> int:
-        """Say anew what confirms the step an episode waits for, by episode id: (target, record).
-
-        For a contact merged in the CRM, whose record is another now, or a list that was renamed. Episodes that wait
-        for nothing stay as they are; returns how many waited.
-        """
-        waiting = sa.update(episodes).where(episodes.c.episode_id == _ONE, episodes.c.step_state == "decided")
-        logged = sa.update(episode_steps).where(episode_steps.c.episode_id == _ONE, episode_steps.c.state == "decided")
-        rows = [
-            {"one": episode_id, "target": target, "row_id": row_id, "destination": destination}
-            for episode_id, (target, row_id) in sorted(targets.items())
-        ]
-        self._change(logged, rows)
-        return self._change(waiting.execution_options(preserve_rowcount=True), rows)
 
     def rekey(self, moved: Mapping[str, str]) -> int:
         """Let episodes, codes and answers follow people who were merged, by old id; returns how many episodes did.
@@ -362,12 +331,6 @@ class Episodes:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def _change(self, update: sa.Update, rows: Iterable[Mapping[str, Any]]) -> int:
-        with self._changing() as change:
-            for chunk in in_chunks(rows, _CHUNK):
-                change.rows += change.connection.execute(update, chunk).rowcount
-        return change.rows
-
     @contextmanager
     def _changing(self) -> Iterator[_Change]:
         """A transaction that moves the version on if it changed any rows."""
@@ -375,9 +338,7 @@ class Episodes:
             change = _Change(connection)
             yield change
             if change.rows:
-                first = self._database.insert(versions).values(name=_VERSION, number=1)
-                next_one = {"number": versions.c.number + 1}
-                connection.execute(first.on_conflict_do_update(index_elements=["name"], set_=next_one))
+                move_on(self._database, connection, EPISODES)
 
 
 def _counts_as_touch() -> sa.ColumnElement[bool]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from connector.journal.confirming import Confirming
 from connector.journal.engine import Database, leave_taken
+from connector.journal.loading import in_chunks
 from connector.journal.tables import (
     canonical,
     dumps,
@@ -29,17 +31,27 @@ _VERSION = sa.select(held_versions).where(held_versions.c.destination == _MINE).
 _MOVE_ON = sa.update(held_versions).where(held_versions.c.destination == _MINE)
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one record holds because of us: the names its memberships go by in the books, and values by property."""
+
+    targets: frozenset[str] = frozenset()
+    values: Mapping[str, str | None] = field(default_factory=dict)
+
+
 class HeldWriter:
     """Changes to what one destination holds, inside the caller's transaction.
 
     The first change takes the destination's version for itself, so that two processes cannot interleave; the last
-    word is `seal()`, which moves the version on if anything really changed.
+    word is `seal()`, which moves the version on if anything really changed. A `quiet` writer leaves it where it is:
+    plans made before stay valid.
     """
 
-    def __init__(self, database: Database, connection: sa.Connection, destination: str) -> None:
+    def __init__(self, database: Database, connection: sa.Connection, destination: str, *, quiet: bool = False) -> None:
         self._database = database
         self._connection = connection
         self._destination = destination
+        self._quiet = quiet
         self._changes: list[str] = []
         mine = {"mine": destination}
         version = connection.execute(_VERSION, mine).one_or_none()
@@ -116,7 +128,7 @@ class HeldWriter:
 
     def seal(self) -> None:
         """Move the version on if anything changed: same history, same version."""
-        if not self._changes:
+        if self._quiet or not self._changes:
             return
         digest = hashlib.sha256("\n".join([self._version.digest, *self._changes]).encode()).hexdigest()
         next_version = {"mine": self._destination, "number": self._version.number + 1, "digest": digest}
@@ -190,6 +202,31 @@ class Held:
         with self._database.read() as connection:
             return {row_id: row for rows in _property_chunks(connection, destination) for row_id, row in rows.items()}
 
+    def of(self, destination: str, row_ids: Collection[str]) -> dict[str, Holding]:
+        """What these records hold because of us, by record id; who holds nothing is left out."""
+        members: dict[str, set[str]] = {}
+        values: dict[str, dict[str, str | None]] = {}
+        with self._database.read() as connection:
+            names = list(_names(connection, destination))
+            for chunk in in_chunks(sorted(set(row_ids)), _CHUNK):
+                ids = self._database.ids(chunk)
+                # By name too: the key begins with it, and a few lookups do what would else read all members.
+                on = sa.select(held_members.c.row_id, held_members.c.list_name).where(
+                    held_members.c.destination == destination,
+                    held_members.c.list_name.in_(names),
+                    held_members.c.row_id.in_(ids),
+                )
+                for row_id, name in connection.execute(on):
+                    members.setdefault(row_id, set()).add(name)
+                mine = sa.select(held_properties.c.row_id, held_properties.c.properties).where(
+                    held_properties.c.destination == destination, held_properties.c.row_id.in_(ids)
+                )
+                values |= _decoded(connection.execute(mine).all())
+        return {
+            row_id: Holding(frozenset(members.get(row_id, ())), values.get(row_id, {}))
+            for row_id in {*members, *values}
+        }
+
     def lists(self, destination: str) -> dict[str, str]:
         """List ids by name."""
         with self._database.read() as connection:
@@ -260,6 +297,15 @@ class Held:
 def _lists(connection: sa.Connection, destination: str) -> dict[str, str]:
     query = sa.select(held_lists.c.name, held_lists.c.list_id).where(held_lists.c.destination == destination)
     return {row.name: row.list_id for row in connection.execute(query.order_by(held_lists.c.name))}
+
+
+def _names(connection: sa.Connection, destination: str) -> Iterator[str]:
+    """The names memberships go by, one look-up each however many members there are."""
+    mine = sa.select(sa.func.min(held_members.c.list_name)).where(held_members.c.destination == destination)
+    name: str | None = connection.execute(mine).scalar()
+    while name is not None:
+        yield name
+        name = connection.execute(mine.where(held_members.c.list_name > name)).scalar()
 
 
 def _property_chunks(connection: sa.Connection, destination: str) -> Iterator[dict[str, dict[str, str | None]]]:

@@ -8,6 +8,7 @@ from datetime import UTC, tzinfo
 from typing import Self
 
 from connector.contracts import Clock, Limits, Reporter
+from connector.journal.asks import Asks
 from connector.journal.audit import Audit
 from connector.journal.budget import SharedBudget
 from connector.journal.consent import ConsentLedger
@@ -16,16 +17,23 @@ from connector.journal.cursors import Cursors
 from connector.journal.decisions import Decisions
 from connector.journal.engine import Database
 from connector.journal.episodes import Episodes
+from connector.journal.facts import Facts
 from connector.journal.feedback import FeedbackBook
 from connector.journal.held import Held
+from connector.journal.inbox import Inbox
 from connector.journal.keys import Keys
+from connector.journal.known import Known
 from connector.journal.ledger import Ledger
 from connector.journal.links import Links
 from connector.journal.locks import Holder, Lock, Locks
 from connector.journal.migrate import migrate
+from connector.journal.outbox import Outbox
 from connector.journal.plans import Plans
 from connector.journal.rejections import Rejections
+from connector.journal.replies import Replies
 from connector.journal.runs import Runs
+from connector.journal.settlement import Settlements
+from connector.journal.stops import Stops
 
 
 class Journal:
@@ -48,6 +56,14 @@ class Journal:
         self.feedback = FeedbackBook(database)
         self.keys = Keys(database)
         self.links = Links(database)
+        self.inbox = Inbox(database)
+        self.replies = Replies(database)
+        self.settlement = Settlements(database)
+        self.outbox = Outbox(database)
+        self.facts = Facts(database)
+        self.known = Known(database)
+        self.stops = Stops(database)
+        self.asks = Asks(database)
 
     @classmethod
     def open(cls, url: str, *, clock: Clock, real_clock: Clock | None = None) -> Self:

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from connector.journal.engine import Database
+from connector.journal.live_tables import asks, facts, inbox, known, outbox, replies, stops
 from connector.journal.loading import in_chunks
 from connector.journal.program_tables import coupons, episode_steps, episodes, feedback, link_subjects
 
 _CHUNK = 5_000
-_FOLLOW = (episodes, episode_steps, coupons, feedback, link_subjects)
+_FOLLOW = (
+    *(episodes, episode_steps, coupons, feedback, link_subjects),
+    *(inbox, outbox, facts, stops, asks, replies, known),
+)
 
 
 def survivors(moved: Mapping[str, str]) -> dict[str, str]:

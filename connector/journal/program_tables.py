@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from connector.journal.tables import SERIAL, Json, UtcTime, metadata
+from connector.journal.tables import SERIAL, Json, UtcTime, Words, metadata
 
 _ORDERED = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Text that sorts by its bytes, as SQLite sorts it and as the warehouse does."""
@@ -93,7 +93,7 @@ consent_events = sa.Table(
     "consent_events",
     metadata,
     sa.Column("number", SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("event_key", sa.Text, nullable=False, unique=True),
+    sa.Column("event_key", Words, nullable=False, unique=True),
     sa.Column("subject", _ORDERED, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("captured_at", UtcTime, nullable=False),
@@ -138,17 +138,26 @@ feedback = sa.Table(
     "feedback",
     metadata,
     sa.Column("number", SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("answer_key", sa.Text, nullable=False, unique=True),
-    sa.Column("contact_id", sa.Text, nullable=False),
+    sa.Column("answer_key", Words, nullable=False, unique=True),
+    sa.Column("contact_id", Words, nullable=False),
     sa.Column("at", UtcTime, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text),
+    sa.Column("source", Words, nullable=False),
+    sa.Column("reason", Words),
     sa.Column("score", sa.Double),
     sa.Column("recorded_at", UtcTime, nullable=False),
+    sa.Column("survey", Words),
+    sa.Column("response", Words),
+    sa.Column("heard_as", Words),
+    sa.Column("text", Words),
+    sa.Column("choices", Json),
+    sa.Column("confidence", sa.Double),
+    sa.Column("complete", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("language", Words),
     sa.Index(None, "contact_id"),
     sa.Index(None, "at"),
     sqlite_autoincrement=True,
 )
+"""`answer_key`: of a survey's response what it and its source are called, else the answer's own key."""
 
 program_splits = sa.Table(
     "program_splits",

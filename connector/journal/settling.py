@@ -16,6 +16,7 @@ from connector.journal.held import HeldWriter
 from connector.journal.rejections import Place, Rejections
 from connector.journal.tables import batches
 from connector.model import Outcome, Receipt
+from connector.targets import is_live
 
 _AS_WANTED = frozenset({Outcome.WRITTEN, Outcome.UNCHANGED})
 _REMOVALS = frozenset({BatchKind.REMOVE_MEMBERS, BatchKind.UNENROLL, BatchKind.REMOVE_LIST, BatchKind.REMOVE_PROPERTY})
@@ -44,6 +45,7 @@ class Settling:
         self._rejections = rejections
         self._connection = connection
         self._batch_id: int = row.batch_id
+        self._plan_id: str = row.plan_id
         self._place = Place(destination=row.destination, kind=row.kind, target=row.target)
         self._letters: str = row.outcomes
         self.kind = BatchKind(row.kind)
@@ -73,7 +75,8 @@ class Settling:
         if not said or not self.open_count():
             return
         news = self._read(said)
-        writer = HeldWriter(self._database, self._connection, self._place.destination)
+        quiet = is_live(self._plan_id)
+        writer = HeldWriter(self._database, self._connection, self._place.destination, quiet=quiet)
         if self.about_rows:
             self._hold_rows(writer, news)
             self._confirm_steps(news, at)
@@ -134,6 +137,8 @@ class Settling:
                 writer.remove_members(self.target, news.missing)
             case BatchKind.REMOVE_MEMBERS | BatchKind.UNENROLL:
                 writer.remove_members(self.target, news.fine)
+            case BatchKind.FEEDBACK:
+                pass  # a note is nothing that could be wanted or taken back
             case _:
                 values = self._payload["values"]
                 writer.merge_properties({row: values[row] for row in news.fine})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration; a journal with any other version is brought here, or refused when it is newer."""
 
 
@@ -58,6 +59,25 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:  # noqa: ARG002 - as above
         """Turn the text back into the value."""
         return None if value is None else json.loads(value)
+
+
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def keepable(text: str) -> str:
+    """The text, letters that no database keeps (NUL, lone surrogates) replaced by U+FFFD."""
+    return text if text.isprintable() else _UNKEEPABLE.sub("\ufffd", text)
+
+
+class Words(TypeDecorator[str]):
+    """What outsiders say: a letter that cannot be kept must not make a whole transaction fail."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - as above
+        """Replace the letters."""
+        return None if value is None else keepable(value)
 
 
 metadata = sa.MetaData(

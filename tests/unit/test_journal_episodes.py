@@ -299,16 +299,6 @@ def test_the_first_reason_an_episode_ended_for_stays(journal):
     assert (found.exit_reason, found.exited_at, found.answered, found.open) == ("replied", START, True, False)
 
 
-def test_ending_without_an_answer_does_not_forget_one(journal):
-    one, two = episode_of(), episode_of("hubspot:2")
-    enter(journal, one, two)
-    assert journal.episodes.mark_answered([one.episode_id, one.episode_id, "nobody"]) == 1
-    assert journal.episodes.mark_answered({one.episode_id}) == 0
-    exits = [Exit(episode.episode_id, episode.contact_id, "completed", START) for episode in (one, two)]
-    assert journal.episodes.exit(exits, run_id="run-1") == 2
-    assert (only(journal).answered, only(journal, "hubspot:2").answered) == (True, False)
-
-
 def test_of_two_exits_of_one_episode_in_one_call_the_first_counts(journal):
     one, two = episode_of("b"), episode_of("a")
     enter(journal, one, two)
@@ -324,16 +314,13 @@ def test_many_episodes_end_at_once(journal):
     exits = [Exit(episode.episode_id, episode.contact_id, "left_segment", START) for episode in many]
     assert journal.episodes.exit(exits, run_id="run-1") == 5_100
     assert journal.episodes.counts()["win-back"].exits == {"left_segment": 5_100}
-    assert journal.episodes.mark_answered([episode.episode_id for episode in many]) == 5_100
 
 
 def test_nothing_to_do_is_no_error(journal):
     assert journal.episodes.enter([], run_id="r") == 0
     assert journal.episodes.move([], run_id="r") == ()
     assert journal.episodes.exit([], run_id="r") == 0
-    assert journal.episodes.mark_answered([]) == 0
     assert journal.episodes.rekey({}) == 0
-    assert journal.episodes.retarget({}) == 0
     journal.episodes.fix_splits({})
     assert list(journal.episodes.everybody()) == []
     assert (journal.episodes.touches(START), journal.episodes.counts(), journal.episodes.splits()) == ({}, {}, {})
@@ -456,8 +443,6 @@ def test_the_version_changes_with_every_decision_and_with_nothing_else(journal):
     assert not moved_by(lambda: enter(journal, begun))
     assert moved_by(lambda: take(journal, step_of(begun), run="run-2"))
     assert not moved_by(lambda: take(journal, step_of(begun)))
-    assert moved_by(lambda: journal.episodes.mark_answered([begun.episode_id]))
-    assert not moved_by(lambda: journal.episodes.mark_answered([begun.episode_id]))
     assert moved_by(lambda: journal.episodes.rekey({"hubspot:1": "hubspot:2"}))
     assert not moved_by(lambda: journal.episodes.rekey({"hubspot:1": "hubspot:2"}))
     assert moved_by(lambda: leave(journal, begun, run="run-2"))
@@ -465,7 +450,7 @@ def test_the_version_changes_with_every_decision_and_with_nothing_else(journal):
     assert moved_by(lambda: journal.episodes.undo("run-2", START))
     assert not moved_by(lambda: journal.episodes.undo("run-2", START))
     assert not moved_by(lambda: journal.episodes.fix_splits({"win-back": Split(0.1, "contact", "salt", 9)}))
-    assert len(set(seen)) == 7
+    assert len(set(seen)) == 6
 
 
 # --- merges -------------------------------------------------------------------------------------------------------

@@ -203,22 +203,6 @@ def test_a_step_that_reached_the_crm_as_its_episode_ended_is_written_all_the_sam
     assert stands(journal, begun) == ("written", LATER)
 
 
-# --- another record -----------------------------------------------------------------------------------------------
-
-
-def test_a_step_can_be_told_that_another_record_proves_it(journal):
-    moved, written = waiting(journal), waiting(journal, "hubspot:2")
-    answer(journal, batch_of(journal, "add_members", STEP_LIST, ["2"]))
-    targets = {moved.episode_id: (STEP_LIST, "99"), written.episode_id: (STEP_LIST, "98")}
-    assert journal.episodes.retarget(targets, destination="crm") == 1
-    answer(journal, batch_of(journal, "add_members", STEP_LIST, ["1"]))
-    assert stands(journal, moved) == ("decided", None)
-    answer(journal, batch_of(journal, "add_members", STEP_LIST, ["99"]))
-    assert stands(journal, moved) == ("written", LATER)
-    assert [step.row_id for step in journal.episodes.steps(written.episode_id)] == ["2"]
-    assert [step.row_id for step in journal.episodes.steps(moved.episode_id)] == ["99"]
-
-
 # --- what is held -------------------------------------------------------------------------------------------------
 
 
