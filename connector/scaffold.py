@@ -61,10 +61,10 @@ def _known_zone(timezone: str) -> None:
 
 
 def _schema() -> str:
-    from connector.registry import installed_adapters
+    from connector.registry import installed_adapters, installed_receivers
     from connector.settings import json_schema
 
-    return json.dumps(json_schema(installed_adapters()), indent=2) + "\n"
+    return json.dumps(json_schema(installed_adapters(), installed_receivers()), indent=2) + "\n"
 
 
 def _environment(text: str) -> str:

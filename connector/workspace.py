@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from connector.contracts import AdapterOptions, Clock, Connection, Destination, RateBudget, Reporter, Source
 from connector.errors import MappingError, SettingError
-from connector.registry import Adapters, installed_adapters
+from connector.registry import Adapters, installed_adapters, installed_receivers
 
 if TYPE_CHECKING:
     from connector.journal import Journal
@@ -49,7 +49,7 @@ class Workspace:
         from connector.settings import load_playbook
 
         adapters = installed_adapters()
-        playbook = load_playbook(config, environ=environ, adapters=adapters)
+        playbook = load_playbook(config, environ=environ, adapters=adapters, receivers=installed_receivers())
         return cls(playbook, base_dir=config.resolve().parent, clock=clock, reporter=reporter, adapters=adapters)
 
     def __enter__(self) -> Self:

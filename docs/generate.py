@@ -91,17 +91,42 @@ def deferral_reference() -> str:
     return "\n".join(["| reason | meaning |", "|---|---|", *rows])
 
 
+def reason_reference() -> str:
+    """Why people leave."""
+    from connector.reasons import REASONS
+
+    rows = [f"| `{code}` | {title} |" for code, title in REASONS.items()]
+    return "\n".join(["| reason | title |", "|---|---|", *rows])
+
+
 def key_reference() -> str:
     """Every key of winback.yaml outside its programs, from its JSON Schema."""
-    from connector.registry import installed_adapters
+    from connector.registry import installed_adapters, installed_receivers
     from connector.settings import json_schema
     from connector.settings.models import DestinationBlock
 
-    schema = json_schema(installed_adapters())
+    schema = json_schema(installed_adapters(), installed_receivers())
     everywhere = {"properties": {key: part for key, part in schema["properties"].items() if key != "program"}}
+    _say_shared_keys_once(everywhere["properties"]["webhooks"])
     destination = DestinationBlock.model_json_schema()
     rows = [*_keys(everywhere, {}, ""), *_keys(destination, destination.get("$defs", {}), "destinations.<name>.")]
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
+
+
+def _say_shared_keys_once(webhooks: dict[str, Any]) -> None:
+    """Move what every source has under `<source>`, and leave each its own."""
+    from connector.receivers import ReceiverOptions
+
+    block = next(part for part in webhooks["anyOf"] if "properties" in part)
+    sources = block["properties"]["sources"]["properties"]
+    shared: dict[str, Any] = {}
+    for source in sources.values():
+        for key in ReceiverOptions.model_fields:
+            shared[key] = source["properties"].pop(key)
+    block["properties"]["sources"]["properties"] = {
+        "<source>": {"description": "what every source has", "properties": shared},
+        **sources,
+    }
 
 
 def program_key_reference() -> str:
@@ -168,6 +193,7 @@ SECTIONS = {
         "exits": exit_reference,
         "exclusions": exclusion_reference,
         "deferrals": deferral_reference,
+        "reasons": reason_reference,
         "program keys": program_key_reference,
         "keys": key_reference,
     },

@@ -18,10 +18,10 @@ def schema() -> None:
     import json
 
     from connector.cli.terminal import out
-    from connector.registry import installed_adapters
+    from connector.registry import installed_adapters, installed_receivers
     from connector.settings import json_schema
 
-    out(json.dumps(json_schema(installed_adapters()), indent=2))
+    out(json.dumps(json_schema(installed_adapters(), installed_receivers()), indent=2))
 
 
 @app.command("show")
@@ -35,10 +35,10 @@ def show(
 ) -> None:
     """Print every setting, where it came from, secrets masked."""
     from connector.cli.terminal import out, out_json, table
-    from connector.registry import installed_adapters
+    from connector.registry import installed_adapters, installed_receivers
     from connector.settings import load_playbook
 
-    playbook = load_playbook(config, environ=os.environ, adapters=installed_adapters())
+    playbook = load_playbook(config, environ=os.environ, adapters=installed_adapters(), receivers=installed_receivers())
     values = playbook.resolved(mask=True)
     if not resolved:
         values = [value for value in values if value.origin != "default"]

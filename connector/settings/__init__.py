@@ -9,6 +9,7 @@ from connector.settings.playbook import DestinationSettings, Playbook, Resolved
 from connector.settings.program_blocks import KeysBlock, LinksBlock
 from connector.settings.program_conditions import PROGRAM_COLUMNS
 from connector.settings.schema import json_schema
+from connector.settings.webhook_blocks import OperatorBlock, WebhookSettings
 
 __all__ = [
     "PROGRAM_COLUMNS",
@@ -19,9 +20,11 @@ __all__ = [
     "KeysBlock",
     "LinksBlock",
     "ListsBlock",
+    "OperatorBlock",
     "Playbook",
     "PlaybookError",
     "Resolved",
+    "WebhookSettings",
     "json_schema",
     "load_playbook",
 ]

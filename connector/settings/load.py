@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from connector.contracts import Adapter
 from connector.location import PlaybookError, Problem, nearest
 from connector.model import Segment, Severity
+from connector.reasons.rulebook import Rulebook, extended
+from connector.receivers import Receiver
 from connector.rules.conditions import CheckedSegment, ConditionError, check_segment, parse_usage
 from connector.rules.lint import Issue, issues
 from connector.settings.block import NAME_PATTERN, NAME_RULE
@@ -24,8 +26,8 @@ from connector.settings.program_lint import Oddity, oddities
 from connector.settings.programs import Built, build_programs
 from connector.settings.references import ReferenceProblemError, fill
 from connector.settings.secrets import secret_problems
-from connector.settings.validation import Step, dotted, find, problems_of
-from connector.settings.values import read_share
+from connector.settings.validation import Step, dotted, find, problems_of, share_problem, shown
+from connector.settings.webhooks import read_webhooks, secret_keys, webhook_findings
 from connector.yaml_loader import Entry, Items, Node, Scalar, Table, load_file, plain
 
 SHARED_KEYS = ("adapter", "auth", "base_url", "rate", "timeout_seconds")
@@ -59,6 +61,7 @@ def load_playbook(
     *,
     environ: Mapping[str, str],
     adapters: Mapping[str, Adapter],
+    receivers: Mapping[str, Receiver] | None = None,
     overrides: Sequence[str] = (),
 ) -> Playbook:
     """The playbook in this file.
@@ -67,6 +70,7 @@ def load_playbook(
         path: winback.yaml.
         environ: The environment: references and `WINBACK_…` keys are looked up here.
         adapters: The installed adapters by name; each block is checked by its adapter's options model.
+        receivers: The installed receivers by name, for `webhooks.sources`; None: there are none.
         overrides: Flags of the form `guards.max_change=10%`; they win over everything.
 
     Raises:
@@ -78,17 +82,22 @@ def load_playbook(
         allowed = tuple(PlaybookFile.model_fields)
         raise PlaybookError([Problem("must be a table of keys", root.location, allowed=allowed)])
     loading = _Loading(environ, file.parent)
-    loading.add(list(secret_problems(root)))
+    known = receivers or {}
+    secret = secret_keys(root, known)
+    loading.hidden.update(secret)
+    loading.add(list(secret_problems(root, keys=secret)))
     filled = _fill(root, (), loading)
     assert isinstance(filled, Table)
     loading.add(list(environment_problems(environ, referenced=frozenset(loading.referenced))))
     layered = overlay(filled, [*environment_overrides(environ), *flag_overrides(overrides)])
     _share_with_destinations(layered, loading)
     _note_origins(layered, (), loading)
-    return _build(layered, file, adapters, loading)
+    return _build(layered, file, adapters, known, loading)
 
 
-def _build(root: Table, file: Path, adapters: Mapping[str, Adapter], loading: _Loading) -> Playbook:
+def _build(
+    root: Table, file: Path, adapters: Mapping[str, Adapter], receivers: Mapping[str, Receiver], loading: _Loading
+) -> Playbook:
     """The playbook, once every part has been checked."""
     core = _core(root, loading)
     sources = _sources(root, adapters, loading)
@@ -101,11 +110,16 @@ def _build(root: Table, file: Path, adapters: Mapping[str, Adapter], loading: _L
     built = _programs(root, core, destinations, loading)
     odd = _oddities(built, root, destinations, loading)
     loading.add([oddity.problem() for oddity in odd if oddity.severity is Severity.ERROR])
+    webhooks, wrong = read_webhooks(root, core.webhooks if core else None, receivers, hidden=frozenset(loading.hidden))
+    loading.add(wrong)
+    reasons = _reasons(root, loading)
     if loading.problems or core is None:
         raise PlaybookError(loading.problems)
     playbook = Playbook(
         **{name: getattr(core, name) for name in ("version", "account", "timezone", "warehouse", "journal")},
         **{name: getattr(core, name) for name in ("identity", "activity", "links", "keys", "guards")},
+        webhooks=webhooks,
+        reasons_file=core.reasons_file,
         sources=sources,
         segments=tuple(item.segment for item in checked),
         program=next((item.block for item in built.checked), None) if core.program else None,
@@ -115,7 +129,12 @@ def _build(root: Table, file: Path, adapters: Mapping[str, Adapter], loading: _L
     )
     playbook._checked = checked  # noqa: SLF001 what pydantic's private attributes are for
     playbook._programs = built.programs  # noqa: SLF001
-    told = [*(issue.finding() for issue in found), *(oddity.finding() for oddity in odd)]
+    playbook._reasons = reasons  # noqa: SLF001
+    told = [
+        *(issue.finding() for issue in found),
+        *(oddity.finding() for oddity in odd),
+        *webhook_findings(webhooks, built.programs, loading.origins),
+    ]
     playbook._findings = tuple(told)  # noqa: SLF001
     playbook._origins = _with_taken(built, loading.origins)  # noqa: SLF001
     return playbook
@@ -290,14 +309,10 @@ def _options(
     extra_keys: Sequence[str] = (),
 ) -> Any:
     """The adapter's own model of a block, or None with its problems noted."""
-    rate = values.get("rate")
-    if isinstance(rate, dict) and "share" in rate:
-        try:
-            values["rate"] = {**rate, "share": read_share(rate["share"])}
-        except ValueError as error:
-            place = find(root, (*path, "rate", "share")).node.location
-            loading.add([Problem(f"'{rate['share']}' {error}", place, dotted((*path, "rate", "share")))])
-            return None
+    wrong = share_problem(values, root, path)
+    if wrong is not None:
+        loading.add([wrong])
+        return None
     _refuse_empty_secrets(root, values, path, loading)
     try:
         return adapter.options.model_validate(values)
@@ -352,6 +367,25 @@ def _share_notes(source: str, destination: str, loading: _Loading) -> None:
     loading.origins.update({new: origin for key, origin in list(loading.origins.items()) if (new := renamed(key))})
     for keys in (loading.hidden, loading.broken):
         keys.update([new for key in keys if (new := renamed(key))])
+
+
+def _reasons(root: Table, loading: _Loading) -> Rulebook | None:
+    """The rules with the team's own file over them; what is wrong in there is told with its line."""
+    key = "reasons_file"
+    entry = root.entries.get(key)
+    if entry is None or not isinstance(entry.node, Scalar) or not isinstance(entry.node.value, str):
+        return None
+    file = loading.base_dir / entry.node.text
+    label = shown(entry.node, key, hidden=frozenset(loading.hidden)).strip("'")
+    if not file.is_file():
+        hint = "a table: en: {reasons: {price: {0.9: [budget freeze]}}}"
+        loading.add([Problem(f"there is no file {label}", entry.node.location, key, hint=hint)])
+        return None
+    try:
+        return extended(file, label=label)
+    except PlaybookError as error:
+        loading.add(error.problems)
+        return None
 
 
 # --- segments -------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from connector.settings.block import Block, Name
 from connector.settings.program_blocks import KeysBlock, LinksBlock, ProgramBlock
 from connector.settings.values import Duration, Share
+from connector.settings.webhook_blocks import WebhooksBlock
 
 
 def _known_timezone(name: str) -> str:
@@ -125,6 +126,10 @@ class PlaybookFile(Block):
         default=None, min_length=1, description="several programs, in order of priority, in place of `program`"
     )
     links: LinksBlock | None = Field(default=None, description="one-click links in mails")
+    webhooks: WebhooksBlock | None = Field(default=None, description="what other systems tell us")
+    reasons_file: str | None = Field(
+        default=None, min_length=1, description="a file: your own words for reasons, over those that come with winback"
+    )
     keys: KeysBlock | None = Field(default=None, description="secrets of our own, by reference")
     guards: Guards = Field(default_factory=Guards, description="what stops a run")
     destinations: Mapping[str, Any] = Field(default_factory=dict, description="where lists are written, by name")

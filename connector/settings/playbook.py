@@ -15,14 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Seria
 from connector.contracts import AdapterOptions
 from connector.model import Finding, Segment
 from connector.program.model import Program
+from connector.reasons.rulebook import Rulebook, bundled
 from connector.rules.conditions import CheckedSegment
 from connector.settings.models import Activity, DestinationBlock, Guards, Identity
 from connector.settings.program_blocks import KeysBlock, LinksBlock, ProgramBlock
 from connector.settings.secrets import MASK, is_secret, masked
 from connector.settings.validation import Step, dotted
 from connector.settings.values import show_duration
+from connector.settings.webhook_blocks import WebhookSettings
 
-_OPTIONAL = ("program", "programs", "links", "keys")
+_OPTIONAL = ("program", "programs", "links", "webhooks", "reasons_file", "keys")
 """Parts of the file that are not shown where there are none."""
 
 
@@ -58,6 +60,8 @@ class Playbook(BaseModel):
     program: ProgramBlock | None = None
     program_list: tuple[ProgramBlock, ...] | None = Field(default=None, serialization_alias="programs")
     links: LinksBlock | None = None
+    webhooks: WebhookSettings | None = None
+    reasons_file: str | None = None
     keys: KeysBlock | None = None
     guards: Guards
     destinations: Mapping[str, DestinationSettings]
@@ -65,6 +69,7 @@ class Playbook(BaseModel):
 
     _checked: tuple[CheckedSegment, ...] = PrivateAttr(default=())
     _programs: tuple[Program, ...] = PrivateAttr(default=())
+    _reasons: Rulebook | None = PrivateAttr(default=None)
     _findings: tuple[Finding, ...] = PrivateAttr(default=())
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
@@ -77,6 +82,11 @@ class Playbook(BaseModel):
     def programs(self) -> tuple[Program, ...]:
         """The programs, in order of priority, with their parsed conditions."""
         return self._programs
+
+    @property
+    def reasons(self) -> Rulebook:
+        """The words by which reasons are read, ours with the team's own over them; for `classify`."""
+        return self._reasons or bundled()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -108,7 +118,7 @@ class Playbook(BaseModel):
         entries = [
             [dotted(path), _shown(value, path, mask=True)]
             for path, value in _leaves(self._document(), ())
-            if not is_secret(path)
+            if not is_secret(path) and not _holds_secrets(value)
         ]
         entries += [["whats_new", [list(program.personal.whats_new) for program in self.programs]]]
         text = json.dumps(entries, sort_keys=True, ensure_ascii=True, default=str)
@@ -146,6 +156,11 @@ def _leaves(value: Any, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ..
             yield from _leaves(item, (*path, number))
     else:
         yield path, value
+
+
+def _holds_secrets(value: Any) -> bool:
+    held = value if isinstance(value, list | tuple) else (value,)
+    return any(isinstance(item, SecretStr) for item in held)
 
 
 def _shown(value: Any, path: Sequence[Step], *, mask: bool) -> Any:  # noqa: PLR0911 one case for each type

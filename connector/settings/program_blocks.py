@@ -12,9 +12,10 @@ from pydantic import AfterValidator, Field, SecretStr, WithJsonSchema, field_val
 
 from connector.program.codes import EXITS
 from connector.program.model import Basis, Driver
+from connector.reasons.codes import REASONS
 from connector.settings.block import Block, Name, ProgramName
 from connector.settings.program_values import Count, Country, Days, Money, Pause, ShareOrAuto, Whole, Window, Workflow
-from connector.settings.values import SECRET_SCHEMA, Duration, Share
+from connector.settings.values import SECRET_SCHEMA, SEVERAL_SECRETS_SCHEMA, Duration, Share
 
 SHORTEST_KEY = 32
 """Characters of a key: fewer could be guessed."""
@@ -22,6 +23,7 @@ SHORTEST_KEY = 32
 Condition = str | bool
 Profile = Literal["gdpr_strict", "gdpr_soft_opt_in", "can_spam", "casl", "ccpa", "custom"]
 ExitName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(EXITS)})]
+ReasonName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(REASONS)})]
 
 
 class AdjustmentBlock(Block):
@@ -165,6 +167,20 @@ class PersonalizeBlock(Block):
     links: bool = Field(default=False, description="write one-click links; needs `links` at the top of the file")
 
 
+class ReasonBlock(Block):
+    """What follows when somebody says why they left, while they are in the program."""
+
+    exit: bool = Field(default=False, description="it ends for them")
+    snooze: Duration | None = Field(default=None, description="they are left alone for so long")
+    step: Name | None = Field(default=None, description="the next step is this one; those between are skipped")
+    offer: str | None = Field(
+        default=None, description="the rung of the ladder they are offered next, if the rails allow it"
+    )
+    route: tuple[Literal["task", "slack", "teams"], ...] = Field(
+        default=(), description="who is told: task: the owner in the CRM; slack, teams: a channel, without names"
+    )
+
+
 class ProgramBlock(Block):
     """Who enters, what happens to them on which day, and when it stops."""
 
@@ -192,6 +208,9 @@ class ProgramBlock(Block):
     send: SendBlock = Field(default_factory=SendBlock, description="when mail may go out")
     consent: ConsentBlock = Field(default_factory=ConsentBlock, description="which rules on permission apply")
     offers: OffersBlock = Field(default_factory=OffersBlock, description="what can be offered")
+    reasons: Mapping[ReasonName, ReasonBlock] = Field(
+        default_factory=dict, description="reason: what follows when somebody gives it"
+    )
     sunset: SunsetBlock | None = Field(default=None, description="when to stop for good; without it never")
     health: HealthBlock = Field(default_factory=HealthBlock, description="when the program pauses by itself")
     personalize: PersonalizeBlock = Field(default_factory=PersonalizeBlock, description="what the mail can merge")
@@ -200,7 +219,7 @@ class ProgramBlock(Block):
 # --- what programs share --------------------------------------------------------------------------------------
 
 
-def _is_web_address(url: str) -> str:
+def is_web_address(url: str) -> str:
     """An https address with a host and nothing behind it that a link could trip over; http only on this machine."""
     try:
         parts = urlsplit(url)
@@ -226,7 +245,7 @@ def _is_local(host: str) -> bool:
 
 WebAddress = Annotated[
     str,
-    AfterValidator(_is_web_address),
+    AfterValidator(is_web_address),
     WithJsonSchema({"type": "string", "pattern": "^https?://", "examples": ["https://links.example.com"]}),
 ]
 
@@ -234,17 +253,18 @@ WebAddress = Annotated[
 def _is_base(url: str) -> str:
     """An address that paths can be put behind."""
     if "?" in url or "#" in url:
-        message = "must end before any ? or #: links put their path behind it"
+        message = "must end before any ? or #: a path is put behind it"
         raise ValueError(message)
     return url
+
+
+BaseAddress = Annotated[WebAddress, AfterValidator(_is_base)]
 
 
 class LinksBlock(Block):
     """One-click links: where they lead."""
 
-    public_base_url: Annotated[WebAddress, AfterValidator(_is_base)] = Field(
-        description="where winback answers; every link begins with it"
-    )
+    public_base_url: BaseAddress = Field(description="where winback answers; every link begins with it")
     destinations: Mapping[Name, WebAddress] = Field(
         default_factory=dict, description="name: address; the only places a link can lead to"
     )
@@ -271,14 +291,13 @@ def _is_long_enough(key: SecretStr) -> SecretStr:
     return key
 
 
-SEVERAL_KEYS_SCHEMA = {"anyOf": [SECRET_SCHEMA, {"type": "array", "items": SECRET_SCHEMA}]}
 Key = Annotated[SecretStr, AfterValidator(_is_long_enough), WithJsonSchema(SECRET_SCHEMA)]
 
 
 class KeysBlock(Block):
     """Secrets of our own; without them the journal makes and keeps them."""
 
-    links: Annotated[tuple[Key, ...], WithJsonSchema(SEVERAL_KEYS_SCHEMA)] = Field(
+    links: Annotated[tuple[Key, ...], WithJsonSchema(SEVERAL_SECRETS_SCHEMA)] = Field(
         default=(), description="what signs links; newest first, old ones still read"
     )
     suppression: Key | None = Field(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from connector.location import Location, Problem, nearest
 from connector.program.codes import EXITS
-from connector.program.model import Driver
+from connector.program.model import REQUESTED, Driver
+from connector.reasons.codes import REASONS
 from connector.rules.columns import ACCOUNTS, CONTACTS, FEATURES, Kind
 from connector.settings.program_blocks import ConsentBlock, LinksBlock, OffersBlock, ProgramBlock, StepBlock
 from connector.settings.program_conditions import Path
@@ -89,6 +90,7 @@ class Checks:
         self._offers()
         self._consent()
         self._workflows()
+        self._reasons()
         self._rest()
 
     def _enroll(self) -> None:
@@ -97,6 +99,9 @@ class Checks:
             self._known(("enroll", number), name, "segment", self.setup.segments)
             if name in seen:
                 self.wrong(("enroll", number), f"{self._value(('enroll', number))} stands here twice")
+            if name == REQUESTED:
+                message = f"'{name}' is what those are called whom a workflow asks for: it cannot be a segment here"
+                self.wrong(("enroll", number), message, hint="give the segment another name")
             seen.add(name)
 
     def _steps(self) -> None:
@@ -199,6 +204,17 @@ class Checks:
                 if step.workflow is None:
                     message = f"{because} the step '{step.name}' needs a `workflow`"
                     self.wrong(("steps", number), message, hint="workflow: its id in the CRM; or driver: crm")
+
+    def _reasons(self) -> None:
+        steps = [step.name for step in self.block.steps]
+        for reason, rule in self.block.reasons.items():
+            self._known(("reasons", reason), reason, "reason", tuple(REASONS))
+            if rule.step is not None:
+                self._known(("reasons", reason, "step"), rule.step, "step", steps)
+            if rule.offer is not None:
+                self._known(("reasons", reason, "offer"), rule.offer, "offer", tuple(self.block.offers.items))
+            if rule.snooze is not None and not rule.snooze:
+                self.wrong(("reasons", reason, "snooze"), "a snooze of no time")
 
     def _rest(self) -> None:
         name = self.block.sunset.segment if self.block.sunset else ""

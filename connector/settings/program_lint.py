@@ -14,7 +14,7 @@ from pathlib import Path
 from connector.location import Location, Problem, nearest
 from connector.model import Finding, Severity
 from connector.program.codes import ALWAYS_EXIT
-from connector.program.model import Driver, Program, StepSettings
+from connector.program.model import REQUESTED, Driver, Program, StepSettings
 from connector.rules.boxes import Box, Truth, both, boxes
 from connector.rules.conditions import Condition, parse
 from connector.rules.expressions import ColumnRef, Comparison, Constant, Expression, OneOfList, walk
@@ -27,6 +27,8 @@ from connector.settings.validation import dotted, find
 from connector.yaml_loader import Scalar, Table
 
 GENERATED = "generate"
+
+_LONGEST_SNOOZE = timedelta(days=366)
 
 _BEFORE_ANY_STEP = {"step.name", "step.number", "step.days", "step.variant", "step.offer"}
 """Columns that are empty until the first step was taken."""
@@ -78,6 +80,7 @@ def oddities(
         *lint.days(),
         *lint.caps(),
         *lint.offers(base_dir),
+        *lint.reasons(),
         *lint.measured(),
         *lint.carried(destinations),
     ]
@@ -159,7 +162,7 @@ class _Lint:
             "step.name": [step.name for step in steps],
             "step.variant": [name for step in steps for name in step.variants],
             "step.offer": [*self.program.offers.offers, *(name for step in steps for name in step.variants)],
-            "step.entered_as": self.program.enroll,
+            "step.entered_as": (*self.program.enroll, REQUESTED),
         }
         for key, condition in self._every_condition():
             for column, value in _compared(condition.tree):
@@ -215,6 +218,7 @@ class _Lint:
         asked = {step.offer for step in steps} | {name for step in steps for name in step.variants}
         if NEXT_RUNG in asked:
             asked |= {*settings.ladder, *(rung for ladder in settings.ladders.values() for rung in ladder)}
+        asked |= {rule.offer for rule in self.program.reasons.values()}
         for name, offer in settings.offers.items():
             key: Key = ("offers", "items", name)
             if name not in asked:
@@ -229,6 +233,32 @@ class _Lint:
         if first is not None and first[0] == 0 and made is not None and made.discount:
             message = f"'{made.name}' is a discount, and nobody is offered one first: few will get it"
             yield self._odd(("steps", 0, "offer"), message, "offer it at a later step, or take the ladder")
+
+    def reasons(self) -> Iterator[Oddity]:
+        """Answers to reasons that nobody would notice, or that undo each other."""
+        program = self.program
+        ladders = [program.offers.ladder, *(program.offers.ladders.get(name) or () for name in program.enroll)]
+        for reason, rule in program.reasons.items():
+            key: Key = ("reasons", reason)
+            further = [name for name in ("step", "offer", "snooze") if getattr(rule, name) is not None]
+            if not (rule.exit or rule.route or further):
+                yield self._odd(key, f"nothing follows from '{reason}'", "exit, snooze, step, offer or route")
+            if rule.exit and further:
+                message = f"'{reason}' ends the program, so its {' and '.join(further)} never come"
+                yield self._odd(key, message, "leave out one or the other")
+            if rule.snooze is not None and rule.snooze > _LONGEST_SNOOZE:
+                message = f"'{reason}' leaves people alone for more than a year"
+                yield self._odd((*key, "snooze"), message, "that is a sunset: use exit, or a shorter time")
+            snoozing = program.exit is None or "snoozed" in program.exit
+            if rule.snooze is not None and rule.step is not None and snoozing and not rule.exit:
+                message = f"'{reason}' snoozes them, which ends the program: the step '{rule.step}' never comes"
+                yield self._odd(key, message, "leave out one or the other")
+            if rule.step is not None and program.driver is Driver.CRM:
+                message = f"the CRM's own workflow goes from step to step: '{rule.step}' is not brought forward"
+                yield self._odd((*key, "step"), message, "driver: winback; or branch in the workflow")
+            if rule.offer is not None and not any(rule.offer in ladder for ladder in ladders):
+                message = f"'{rule.offer}' is on no ladder of this program: nobody is offered it"
+                yield self._odd((*key, "offer"), message, "put it on offers.ladder")
 
     def measured(self) -> Iterator[Oddity]:
         """A program whose worth nobody can tell."""

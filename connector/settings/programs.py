@@ -20,6 +20,7 @@ from connector.program.model import (
     OfferSettings,
     PersonalSettings,
     Program,
+    ReasonRule,
     SendSettings,
     StepSettings,
     SunsetSettings,
@@ -162,6 +163,7 @@ class _Maker:
             sunset=SunsetSettings(**_fields(block.sunset)) if block.sunset else SunsetSettings(),
             health=HealthSettings(**_fields(block.health)),
             personal=self._personal(),
+            reasons={name: ReasonRule(**_fields(rule)) for name, rule in block.reasons.items()},
         )
 
     def _reactivated(self) -> Condition:

@@ -88,7 +88,7 @@ def _lookup(
         return found["default"], "default"
     instead = (
         f"${{file:/run/secrets/{name.lower()}}}"
-        if ".auth." in path or path.startswith("keys.")
+        if ".auth." in path or path.startswith(("keys.", "webhooks."))
         else f"${{{name}:-default}}"
     )
     hint = f"export {name}=…, or write {instead}"

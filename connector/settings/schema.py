@@ -8,9 +8,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from connector.contracts import Adapter, AdapterOptions
+from connector.reasons.codes import REASONS
+from connector.receivers import Receiver
 from connector.settings.load import SHARED_KEYS
 from connector.settings.models import DestinationBlock, PlaybookFile
-from connector.settings.values import SECRET_SCHEMA, SHARE_SCHEMA
+from connector.settings.values import SECRET_SCHEMA, SEVERAL_SECRETS_SCHEMA, SHARE_SCHEMA
+from connector.settings.webhooks import MEANINGS, secret_fields
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The dialect that editors' YAML servers know best."""
@@ -19,11 +22,12 @@ REFERENCE = {"type": "string", "pattern": r"\$\{[^}]+\}"}
 Schema = dict[str, Any]
 
 
-def json_schema(adapters: Mapping[str, Adapter]) -> Schema:
-    """The schema with the keys of every installed adapter.
+def json_schema(adapters: Mapping[str, Adapter], receivers: Mapping[str, Receiver] | None = None) -> Schema:
+    """The schema with the keys of every installed adapter and receiver.
 
     Args:
         adapters: The installed adapters by name.
+        receivers: The installed receivers by name; None: there are none.
     """
     definitions: Schema = {}
     schema = _model_schema(PlaybookFile, "", definitions)
@@ -38,6 +42,7 @@ def json_schema(adapters: Mapping[str, Adapter]) -> Schema:
         schema["properties"][section].update(
             {"type": "object", "propertyNames": names, "additionalProperties": {"anyOf": blocks} if blocks else True}
         )
+    schema["properties"]["webhooks"] = _with_sources(schema["properties"]["webhooks"], receivers or {}, definitions)
     schema = _with_references(schema)
     return {
         "$schema": DIALECT,
@@ -94,6 +99,46 @@ def _block(adapter: Adapter, definitions: Schema, *, also: Schema | None = None)
         "required": required,
         "additionalProperties": False,
     }
+
+
+def _with_sources(webhooks: Schema, receivers: Mapping[str, Receiver], definitions: Schema) -> Schema:
+    """The `webhooks:` block with the keys of each receiver's source."""
+    sources = {
+        "type": "object",
+        "properties": {name: _source(receiver, definitions) for name, receiver in receivers.items()},
+        "additionalProperties": False,
+    }
+    _allow_percent(definitions)
+
+    def within(part: Any) -> Any:
+        if isinstance(part, list):
+            return [within(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        properties = part.get("properties")
+        if properties is None or "sources" not in properties:
+            return {key: within(inner) for key, inner in part.items()}
+        kept = {key: properties["sources"][key] for key in ("description", "default") if key in properties["sources"]}
+        return {**part, "properties": {**properties, "sources": {**sources, **kept}}}
+
+    return {key: within(inner) for key, inner in webhooks.items()}
+
+
+def _source(receiver: Receiver, definitions: Schema) -> Schema:
+    """A receiver's keys, secrets by reference, and what questions and choices may mean."""
+    schema = _model_schema(receiver.options, f"webhooks.{receiver.name}.", definitions)
+    properties = schema.get("properties", {})
+    for name in secret_fields(receiver.options):
+        several = _is_list(properties[name])
+        kept = {key: properties[name][key] for key in ("description",) if key in properties[name]}
+        properties[name] = {**(SEVERAL_SECRETS_SCHEMA if several else SECRET_SCHEMA), **kept}
+    for name, known in (("questions", MEANINGS), ("choices", tuple(REASONS))):
+        properties[name] = {**properties[name], "additionalProperties": {"type": "string", "enum": list(known)}}
+    return {**schema, "title": receiver.title, "properties": properties, "additionalProperties": False}
+
+
+def _is_list(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "array" or any(part.get("type") == "array" for part in schema.get("anyOf", ()))
 
 
 def _allow_percent(definitions: Schema) -> None:

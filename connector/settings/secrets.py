@@ -28,16 +28,26 @@ _QUERY_PASSWORD = re.compile(
 )
 
 
-def secret_problems(node: Node, path: str = "", *, under_auth: bool = False) -> Iterator[Problem]:
-    """Every secret that is written down instead of referred to; the messages never repeat it."""
+def secret_problems(
+    node: Node, path: str = "", *, under_auth: bool = False, keys: frozenset[str] = frozenset()
+) -> Iterator[Problem]:
+    """Every secret that is written down instead of referred to; the messages never repeat it.
+
+    Args:
+        node: The file, or a part of it.
+        path: Its dotted key.
+        under_auth: Whether it is a secret whatever its key.
+        keys: Further dotted keys that hold secrets.
+    """
     match node:
         case Table():
             for key, entry in node.entries.items():
                 child = f"{path}.{key}" if path else key
-                yield from secret_problems(entry.node, child, under_auth=under_auth or _is_auth(path, key))
+                inside = under_auth or _is_auth(path, key) or child in keys
+                yield from secret_problems(entry.node, child, under_auth=inside, keys=keys)
         case Items():
             for number, item in enumerate(node.items):
-                yield from secret_problems(item, f"{path}[{number}]", under_auth=under_auth)
+                yield from secret_problems(item, f"{path}[{number}]", under_auth=under_auth, keys=keys)
         case Scalar():
             problem = _auth_problem(node, path) if under_auth else _token_problem(node.text, node.location, path)
             if problem:
@@ -57,7 +67,9 @@ def is_secret(path: Sequence[str | int]) -> bool:
 def _auth_problem(scalar: Scalar, path: str) -> Problem | None:
     if scalar.value is None or ONLY_REFERENCE.fullmatch(scalar.text):
         return None
-    name = re.sub(r"\W+", "_", path.replace(".auth.", ".").partition(".")[2]).upper() or "TOKEN"
+    name = (
+        re.sub(r"\W+", "_", path.replace(".auth.", ".").partition(".")[2].removeprefix("sources.")).upper() or "TOKEN"
+    )
     return Problem(
         "a secret is written here; the file must only refer to it",
         scalar.location,

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from connector.location import Location, Problem, nearest
 from connector.settings.block import NAME_RULES
 from connector.settings.secrets import KEYS, masked
+from connector.settings.values import read_share
 from connector.yaml_loader import Items, Node, Scalar, Table
 
 Step = str | int
@@ -78,6 +79,19 @@ def problems_of(
         seen.add(key)
         allowed = (*fields_at(model, detail["loc"][:-1]), *(extra_keys if len(detail["loc"]) == 1 else ()))
         yield _problem(detail, found, path, allowed, hidden=hidden)
+
+
+def share_problem(values: dict[str, Any], root: Node, path: Sequence[Step]) -> Problem | None:
+    """Read `rate.share` of a block where it is written `80%`; what is wrong with it, if anything is."""
+    rate = values.get("rate")
+    if not isinstance(rate, dict) or "share" not in rate:
+        return None
+    try:
+        values["rate"] = {**rate, "share": read_share(rate["share"])}
+    except ValueError as error:
+        key = (*path, "rate", "share")
+        return Problem(f"'{rate['share']}' {error}", find(root, key).node.location, dotted(key))
+    return None
 
 
 def _problem(

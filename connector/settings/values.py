@@ -58,6 +58,8 @@ SECRET_SCHEMA = {
     "description": "a reference, never the secret itself: ${NAME} or ${file:/run/secrets/name}",
 }
 
+SEVERAL_SECRETS_SCHEMA = {"anyOf": [SECRET_SCHEMA, {"type": "array", "items": SECRET_SCHEMA}]}
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(read_duration),

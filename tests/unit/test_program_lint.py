@@ -159,7 +159,7 @@ def test_an_adjustment_that_two_earlier_ones_take_is_told(tmp_path):
 
 NAMES = [
     ("step.name = 'remindr'", "step.name is never 'remindr' in this program", "did you mean reminder?"),
-    ("'xyz' = step.entered_as", "step.entered_as is never 'xyz'", "there are: high_value_dormant, dormant_60"),
+    ("'xyz' = step.entered_as", "step.entered_as is never 'xyz'", "there are: high_value_dormant, dormant_60, requested"),
     ("step.entered_as in ('dormant_60', 'dormant_30')", "step.entered_as is never 'dormant_30'", "did you mean dormant_60?"),
     ("step.variant = 'a'", "step.variant is never 'a'", "there are: none"),
     ("step.offer = 'trial'", "step.offer is never 'trial'", "there are: none"),

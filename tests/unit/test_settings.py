@@ -172,7 +172,8 @@ WRONG = [
         "progam: {name: x}\nguards:",
         "winback.yaml:14:1: unknown key 'progam'; did you mean program?\n    allowed: version, account",
     ),
-    ("guards:", "webhooks: {}\nguards:", "unknown key 'webhooks'\n    allowed: version, account"),
+    ("guards:", "webhooks: {}\nguards:", "winback.yaml:14:11: webhooks: the key 'public_base_url' is missing"),
+    ("guards:", "webhook: {}\nguards:", "unknown key 'webhook'; did you mean webhooks?\n    allowed: version, account"),
     ("36h", "36", "guards.stale_source: '36' is not a duration; write a number and a unit"),
     ("10%", "120%", "'120%' is not a share"),
     (

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import base64
 import json
 import re
 from datetime import timedelta
 from importlib import import_module
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from connector.contracts import Adapter
+from connector.registry import installed_receivers
 from connector.rules.boxes import Truth, boxes, sample_row
 from connector.rules.conditions import parse_usage
 from connector.scaffold import scaffold
@@ -188,6 +190,34 @@ def test_the_commented_lines_of_a_shipped_playbook_work_when_uncommented(name, a
     playbook = load_playbook(made, environ={"HUBSPOT_TOKEN": "x"}, adapters=adapters)
     assert playbook.programs[0].personal.links is True
     assert playbook.programs[0].personal.whats_new
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_webhooks_of_a_shipped_playbook_work_when_uncommented(name, adapters, tmp_path):
+    written = (FOLDER / f"{name}.yaml").read_text()
+    head, _, rest = written.partition("# webhooks:\n")
+    lines = rest.splitlines(keepends=True)
+    block = list(takewhile(lambda line: line.startswith("#   "), lines))
+    assert block
+    made = tmp_path / "winback.yaml"
+    made.write_text(head + "webhooks:\n" + "".join(line[2:] for line in block) + "".join(lines[len(block) :]))
+    token = "3f9c1e0b7a5d4826b1c3d5e7f9a0b2c4"
+    names = set(re.findall(r"\$\{([A-Z_]+)\}", "".join(block)))
+    environ = dict.fromkeys(names, token) | {
+        "HUBSPOT_TOKEN": "x",
+        "SLACK_URL": "https://hooks.slack.example/x",
+        "STANDARD_SECRET": "whsec_" + base64.b64encode(token.encode()).decode(),
+    }
+    playbook = load_playbook(made, environ=environ, adapters=adapters, receivers=installed_receivers())
+    assert playbook.webhooks is not None
+    assert playbook.webhooks.sources
+    assert playbook.findings == ()
+
+
+def test_a_shipped_program_says_what_follows_from_reasons(playbook):
+    reasons = playbook.programs[0].reasons
+    assert len(reasons) >= 4
+    assert any(rule.snooze for rule in reasons.values())
 
 
 @pytest.mark.parametrize("name", NAMES)

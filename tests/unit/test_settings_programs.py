@@ -566,10 +566,14 @@ def test_a_key_that_could_be_guessed_is_refused(tmp_path, key):
     assert "keys.suppression: the value is shorter than 32 characters; make one with: openssl rand -base64 32" in said
 
 
-def test_webhooks_are_not_there_yet_and_what_there_is_is_named(tmp_path):
-    said = refusal(tmp_path, GOOD + "webhooks: {}\n")
-    assert "unknown key 'webhooks'\n    allowed: version, account" in said
-    assert "program, programs, links, keys" in said
+def test_no_enrolling_segment_is_called_as_those_who_are_asked_for(tmp_path):
+    text = MINIMAL.replace("enroll: [dormant_30]", "enroll: [requested]").replace("name: dormant_30", "name: requested")
+    assert "program.enroll[0]: 'requested' is what those are called whom a workflow asks for" in refusal(tmp_path, text)
+
+
+def test_a_condition_may_ask_who_was_asked_for(tmp_path):
+    text = MINIMAL.replace("day: 1}", "day: 1, when: \"step.entered_as = 'requested'\"}")
+    assert not [one for one in loaded(tmp_path, text).findings if "step.entered_as" in one.message]
 
 
 # --- from outside, and shown --------------------------------------------------------------------------------------
