@@ -2,12 +2,17 @@
 
     python benchmarks/program.py [--contacts 1000000] [--events 50000000] [--episodes 200000] [--folder DIR]
 
-Usage is that of features.py. The contacts are a CRM's: an address, an account, a time zone, what the CRM says of
-consent and of clicks. Each job runs in a process of its own and reports wall seconds and peak memory. `segments` is the
-segments step of the day: it brings features up to date after 1 % new events and evaluates, so it comes before anything
-else looks at the warehouse; `people` hands over everybody a plan has to do with, row by
-row, with 200,000 open episodes; `program` reads those episodes from the journal and lets the engine decide for all;
-`one by one` does so without the shorter way, and must decide the same.
+Usage and segments are those of features.py. The contacts are a CRM's: an address, an account, a time zone, what the CRM
+says of consent and of clicks. Each job runs in a process of its own and reports wall seconds, processor seconds and
+peak memory. `day` is both steps as one daily run takes them, after 1 % new uses and 1 % changed contacts were stored:
+
+- `segments`: match people, bring features up to date, evaluate all segments, compare with what was recorded yesterday,
+  and record (which a run does last of all);
+- `program`: let episodes follow merged contacts, read the consent ledger, the health of the mail and 200,000 open
+  episodes, and decide for everybody; how often people come back is part of that.
+
+What is read and written to reach the CRM is no part of either. `people` hands over everybody a plan has to do with, row
+by row; `one by one` decides without the shorter way, and must decide the same.
 """
 
 from __future__ import annotations
@@ -28,19 +33,10 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.features import AS_OF, STORED_ROWS, generate  # noqa: E402 - the path above must be set first
+from benchmarks.features import AS_OF, SEGMENTS, STORED_ROWS, generate  # noqa: E402 - the path above must be set first
 
 TODAY = AS_OF + timedelta(days=1)
 NOW = datetime.combine(TODAY, datetime.min.time(), UTC) + timedelta(hours=9)
-
-SEGMENTS = (
-    ("dormant_30", "dormancy", "inactive_days between 30 and 59"),
-    ("dormant_60", "dormancy", "inactive_days between 60 and 89"),
-    ("dormant_90", "dormancy", "inactive_days between 90 and 179"),
-    ("cold", "dormancy", "inactive_days >= 180"),
-    ("high_value_dormant", None, "inactive_days >= 30 and frequency_quintile >= 4 and role in ('cto', 'team_lead')"),
-    ("off_rhythm", None, "inactive_days > 3 * gap_p90_days and active_days_365 >= 10"),
-)
 
 
 # --- data ---------------------------------------------------------------------------------------------------
@@ -78,13 +74,32 @@ def generate_people(folder: Path, contacts: int) -> None:
         }
     )
     pq.write_table(table, folder / "people.parquet", compression="zstd")
+    write_changed(folder)
 
 
-def open_warehouse(folder: Path) -> Any:
-    """The warehouse of this benchmark."""
+def write_changed(folder: Path) -> None:
+    """Write changed.parquet: the records of one contact in a hundred, each with another role and a click yesterday."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(folder / "people.parquet")
+    table = table.take(pa.array(np.arange(7, len(table), 100)))
+    clicked = pa.array(np.full(len(table), np.datetime64(NOW.replace(tzinfo=None)) - np.timedelta64(1, "D")))
+    table = table.set_column(table.schema.get_field_index("clicked_at"), "clicked_at", clicked.cast("timestamp[s]"))
+    table = table.set_column(table.schema.get_field_index("role"), "role", pa.array(["developer"] * len(table)))
+    pq.write_table(table, folder / "changed.parquet", compression="zstd")
+
+
+LOADED, DAY = "loaded.duckdb", "program.duckdb"
+"""The warehouse before the day's run, and the one it works on."""
+
+
+def open_warehouse(folder: Path, file: str = DAY) -> Any:
+    """A warehouse of this benchmark."""
     from connector.warehouse import Warehouse
 
-    return Warehouse.open(f"duckdb:///{folder / 'program.duckdb'}")
+    return Warehouse.open(f"duckdb:///{folder / file}")
 
 
 def _store(warehouse: Any, folder: Path, file: str, mapping: Any, *, system: str) -> None:
@@ -112,18 +127,20 @@ _PEOPLE = {
 
 
 def load(folder: Path) -> dict[str, float]:
-    """Store contacts and usage, work everybody's state out, then store 1 % new events."""
+    """Store contacts and usage, work out and record what yesterday's run did, then store what the day brought."""
     from mappings.schema import from_user
 
-    (folder / "program.duckdb").unlink(missing_ok=True)
-    with open_warehouse(folder) as warehouse:
-        _store(warehouse, folder, "people.parquet", from_user("crm", "contacts", "contacts", _PEOPLE), system="crm")
-        usage = from_user("product", "usage", "usage", _USAGE)
+    (folder / LOADED).unlink(missing_ok=True)
+    with open_warehouse(folder, LOADED) as warehouse:
+        crm, usage = from_user("crm", "contacts", "contacts", _PEOPLE), from_user("product", "usage", "usage", _USAGE)
+        _store(warehouse, folder, "people.parquet", crm, system="crm")
         _store(warehouse, folder, "usage.parquet", usage, system="product")
         warehouse.match_identities(["external_id"])
         warehouse.refresh()
+        warehouse.evaluate(checked_segments(), AS_OF)
+        warehouse.record_evaluation(AS_OF)
         _store(warehouse, folder, "new.parquet", usage, system="product")
-        warehouse.match_identities(["external_id"])
+        _store(warehouse, folder, "changed.parquet", crm, system="crm")
     return {}
 
 
@@ -147,16 +164,6 @@ def entries(warehouse: Any, episodes: int) -> Any:
 
 
 # --- jobs ---------------------------------------------------------------------------------------------------
-
-
-def segments(folder: Path) -> dict[str, float]:
-    """The segments step: what 1 % new events change, then every segment."""
-    with open_warehouse(folder) as warehouse:
-        started, worked = time.perf_counter(), time.process_time()
-        warehouse.refresh()
-        evaluation = warehouse.evaluate(checked_segments(), TODAY)
-        cpu = time.process_time() - worked
-        return {"seconds": time.perf_counter() - started, "cpu": cpu, "rows": evaluation.contacts}
 
 
 def people(folder: Path) -> dict[str, float]:
@@ -190,6 +197,7 @@ version: 1
 account: bench
 warehouse: duckdb:///program.duckdb
 journal: sqlite:///journal.db
+identity: {match: [external_id]}
 sources:
   product:
     adapter: files
@@ -222,6 +230,10 @@ class Still:
     def sleep(self, seconds: float) -> None:
         """Nobody waits here."""
 
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        return time.monotonic()
+
 
 def workspace(folder: Path) -> Any:
     """The playbook with its warehouse and its journal."""
@@ -245,10 +257,11 @@ def enter(folder: Path) -> dict[str, float]:
 
     for file in folder.glob("journal.db*"):
         file.unlink()
+    with open_warehouse(folder, LOADED) as warehouse:
+        chosen = entries(warehouse, EPISODES).to_pylist()
     with workspace(folder) as opened:
-        opened.warehouse.refresh()
         entered, moves = [], []
-        for number, row in enumerate(entries(opened.warehouse, EPISODES).to_pylist()):
+        for number, row in enumerate(chosen):
             episode = Episode(
                 episode_id=f"win-back/{row['contact_id']}/{row['spell_started_on']}",
                 contact_id=row["contact_id"],
@@ -273,16 +286,40 @@ def enter(folder: Path) -> dict[str, float]:
         return {"rows": len(entered)}
 
 
-def program(folder: Path, *, shortlist: bool = True) -> dict[str, Any]:
-    """The program step: people, journal and engine, for everybody; beside the segments step of the same process."""
-    from connector import programs
+class Stopwatch:
+    """Wall and processor seconds, and what memory the process had held by then."""
 
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def lap(self, name: str) -> None:
+        """The seconds since the last lap, under this name; a name twice is added up."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        for key, seconds in ((name, wall - self._wall), (f"{name} cpu", cpu - self._cpu)):
+            self.laps[key] = self.laps.get(key, 0.0) + seconds
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+
+def day(folder: Path) -> dict[str, Any]:
+    """One day's run: its segments step, and its program step."""
+    import shutil
+
+    shutil.copyfile(folder / LOADED, folder / DAY)
+    return program(folder)
+
+
+def program(folder: Path, *, shortlist: bool = True) -> dict[str, Any]:
+    """The steps of a run one after the other; on a day that was run already there is nothing new for its segments."""
+    import pyarrow as pa
+
+    from connector import pipeline, programs, shortlisting, target  # noqa: F401 - a run has loaded what it uses
+    from connector.program import engine  # noqa: F401
+
+    pa.array(["what"])  # what Arrow loads when it is first given values: storing a page has done so long before
     with workspace(folder) as opened:
-        opened.journal.episodes.version()  # a run has opened its journal long before
-        started = time.perf_counter()
-        opened.warehouse.refresh()
-        opened.warehouse.evaluate(opened.playbook.checked_segments, TODAY)
-        evaluated, worked, before = time.perf_counter(), time.process_time(), peak_gb()
+        warehouse, episodes = opened.warehouse, opened.journal.episodes
+        episodes.version()  # a run has opened its journal long before
         rows = 0
 
         def seen(_: Any) -> bool:
@@ -290,18 +327,43 @@ def program(folder: Path, *, shortlist: bool = True) -> dict[str, Any]:
             rows += 1
             return True
 
-        decisions = programs.Crowd(opened, TODAY, system="crm", shortlist=shortlist).decide(seen)
-        ended, cpu = time.perf_counter(), time.process_time() - worked
+        def together(alike: Any, _: Any) -> None:
+            nonlocal rows
+            rows += len(alike.ids())
+
+        watch = Stopwatch()
+        pipeline.match_people(opened)
+        watch.lap("match")
+        warehouse.refresh(counts=pipeline.counts_sql(opened))
+        watch.lap("refresh")
+        evaluation = pipeline.evaluate(opened, TODAY)
+        watch.lap("evaluate")
+        before = peak_gb()
+        episodes.rekey(warehouse.merged("crm"))
+        decisions = programs.Crowd(opened, TODAY, system="crm", shortlist=shortlist).decide(seen, together=together)
+        watch.lap("program")
+        peak = peak_gb()
+        warehouse.record_evaluation(TODAY)
+        watch.lap("record")
+        laps = watch.laps
+        parts = ("match", "refresh", "evaluate", "record")
         return {
-            "seconds": ended - evaluated, "cpu": cpu, "rows": rows, "digest": digest(decisions),
-            "nothing_new_segments": evaluated - started, "peak_gb_before": before,
-            "moves": len(decisions.move), "entries": len(decisions.enter), "exits": len(decisions.exit),
+            "segments": {
+                "seconds": sum(laps[part] for part in parts), "cpu": sum(laps[f"{part} cpu"] for part in parts),
+                "rows": evaluation.contacts, "peak_gb": before, "changes": sum(evaluation.entered.values()),
+                **{part: f"{laps[part]:.2f} s, processor {laps[f'{part} cpu']:.2f} s" for part in parts},
+            },
+            "program": {
+                "seconds": laps["program"], "cpu": laps["program cpu"], "rows": rows, "peak_gb": peak,
+                "digest": digest(decisions), "moves": len(decisions.move), "entries": len(decisions.enter),
+                "exits": len(decisions.exit),
+            },
         }  # fmt: skip
 
 
 def one_by_one(folder: Path) -> dict[str, Any]:
-    """The same with everybody before the engine; the digest of what is decided must be the same."""
-    return program(folder, shortlist=False)
+    """The program step with everybody before the engine; the digest of what is decided must be the same."""
+    return {"program one by one": program(folder, shortlist=False)["program"]}
 
 
 def digest(decisions: Any) -> str:
@@ -317,9 +379,9 @@ def digest(decisions: Any) -> str:
     return said.hexdigest()[:16]
 
 
-JOBS: dict[str, Callable[[Path], dict[str, float]]] = {
-    "load": load, "segments": segments, "enter": enter, "people": people, "people with their hours": best_hours,
-    "program": program, "program one by one": one_by_one,
+JOBS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "load": load, "enter": enter, "day": day, "program one by one": one_by_one, "people": people,
+    "people with their hours": best_hours,
 }  # fmt: skip
 PREPARING = frozenset({"load", "enter"})
 EPISODES = 200_000
@@ -355,7 +417,10 @@ def main() -> int:
         if not (folder / "people.parquet").exists():
             generate_people(folder, options.contacts)
         jobs = options.only.split(",") if options.only else list(JOBS)
-        return report({job: measured(job, folder, options.episodes) for job in jobs}, options)
+        results: dict[str, dict[str, Any]] = {}
+        for job in jobs:
+            results |= rows_of(job, measured(job, folder, options.episodes))
+        return report(results, options)
 
 
 def measured(job: str, folder: Path, episodes: int) -> dict[str, Any]:
@@ -368,28 +433,35 @@ def measured(job: str, folder: Path, episodes: int) -> dict[str, Any]:
     return result
 
 
+def rows_of(job: str, result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A job's lines in the table: `day` has two."""
+    steps = {name: found for name, found in result.items() if isinstance(found, dict)}
+    return steps or {job: result}
+
+
 _SHOWN = frozenset({"wall", "peak_gb", "seconds", "cpu", "rows"})
 
 
 def report(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> int:
     """Print seconds, how many times the segments step that is, and memory; 1 when a job failed."""
-    step = results.get("segments", {}).get("seconds")
+    segments = results.get("segments", {})
+    step, step_cpu = segments.get("seconds"), segments.get("cpu")
     print(f"\n{options.contacts:,} contacts, {options.events:,} uses, {options.episodes:,} in the program\n")
-    print("| job | rows | seconds | of the segments step | processor seconds | µs a row | peak GB |")
+    print("| job | rows | seconds | of the segments step | processor seconds | of the segments step | peak GB |")
     print("|---|---|---|---|---|---|---|")
     for job, result in results.items():
         if "failed" in result:
             print(f"| {job} | failed: {result['failed']} | | | | | |")
             continue
-        seconds, rows = result.get("seconds", result["wall"]), result.get("rows")
+        seconds, rows, cpu = result.get("seconds", result.get("wall")), result.get("rows"), result.get("cpu")
         share = f"{seconds / step:.2f}" if step and job not in PREPARING else ""
-        each = f"{seconds / rows * 1e6:.1f}" if rows else ""
+        cpu_share = f"{cpu / step_cpu:.2f}" if step_cpu and cpu else ""
         extra = {key: value for key, value in result.items() if key not in _SHOWN}
         if extra:
             print(f"{job}: {json.dumps(extra)}", file=sys.stderr)
-        cpu = f"{result['cpu']:.2f}" if "cpu" in result else ""
-        told = f"{f'{rows:,}' if rows else ''} | {seconds:.2f} | {share} | {cpu} | {each} | {result['peak_gb']:.2f}"
-        print(f"| {job} | {told} |")
+        worked = f"{cpu:.2f}" if cpu else ""
+        told = f"{f'{rows:,}' if rows else ''} | {seconds:.2f} | {share} | {worked} | {cpu_share}"
+        print(f"| {job} | {told} | {result['peak_gb']:.2f} |")
     return 1 if any("failed" in result for result in results.values()) else 0
 
 

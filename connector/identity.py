@@ -93,6 +93,9 @@ _FOUND = {
         SELECT u.user_key, {place} AS place, 'contact_id' AS kind, c.contact_key FROM users AS u
         JOIN contacts AS c ON c.contact_id = u.user_id
         UNION ALL
+        SELECT u.user_key, {place}, 'contact_id', c.contact_key FROM users AS u
+        JOIN contacts AS c ON c.contact_id = substr(u.user_id, length(u.system) + 2)
+        UNION ALL
         SELECT u.user_key, {place}, 'merged_id', c.contact_key FROM users AS u
         JOIN merges AS m ON m.merged_id = u.user_id JOIN contacts AS c ON c.contact_id = m.contact_id""",
 }

@@ -34,6 +34,11 @@ ACTIONS = (RETURN, SNOOZE, UNSUBSCRIBE, PREFERENCES)
 EXPIRING = frozenset({RETURN, SNOOZE})
 """The others hold for good: the right to unsubscribe has no end."""
 
+SURVEY = "survey"
+"""No link: the token alone, for a survey's hidden field. It says who answers and allows nothing, so it holds for good:
+an answer may come, or be read again from the vendor, more than a year after the mail.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -66,7 +71,7 @@ class LinkMaker:
         oldest_first = [_checked_key(key, number) for number, key in enumerate(keys)][::-1]
         self._subject_key = _checked_key(subject_key, None)
         self._lifetime = lifetime
-        self._serializers = {action: _serializer(action, oldest_first) for action in ACTIONS}
+        self._serializers = {action: _serializer(action, oldest_first) for action in (*ACTIONS, SURVEY)}
 
     def subject(self, contact_id: str) -> str:
         """The opaque word for a contact in links: always the same one, and it tells nothing without the key."""
@@ -77,7 +82,7 @@ class LinkMaker:
         """A signed token for one action of one contact.
 
         Args:
-            action: One of ACTIONS.
+            action: One of ACTIONS, or SURVEY.
             contact_id: Whose link it is; only its subject goes into the token.
             campaign: Program and step, `win-back/offer`; readable by anybody.
             now: When it is made.
@@ -112,13 +117,13 @@ class LinkMaker:
         Args:
             token: From the URL.
             now: The time of the request.
-            action: Only links for this; None: any.
+            action: Only tokens for this; None: any of ACTIONS.
         """
         found: Link | None = None
         bounded = token[: _LONGEST_TOKEN + 1]
         for name, serializer in self._serializers.items():
             link = _read(serializer, name, bounded, now) if len(bounded) <= _LONGEST_TOKEN else None
-            if link is not None and action in (None, name):
+            if link is not None and (name == action or (action is None and name != SURVEY)):
                 found = link
         return found
 

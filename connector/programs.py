@@ -12,23 +12,30 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from connector.beside import aside
 from connector.permission import plain_reason
 from connector.program import health, personal
+from connector.program.codes import NO_PROGRAM
 from connector.program.consent import NOTHING_SAID
-from connector.program.model import Decisions, Eligibility, Episode, Person
+from connector.program.model import Decisions, Eligibility, Episode, Person, Request
 from connector.program.offers import GENERATED
 from connector.program.suppression import PREFIX, Suppressions
+from connector.rules.columns import COLUMNS
 
 if TYPE_CHECKING:
     from connector.links import LinkMaker
     from connector.program.engine import World
     from connector.program.model import ConsentSettings, ConsentState, Offer, Program
     from connector.program.offers import OfferBook
-    from connector.warehouse.shortlist import Shortlist
+    from connector.warehouse import ReturnCurve
+    from connector.warehouse.shortlist import Alike, Shortlist
     from connector.workspace import Workspace
 
 Seen = Callable[[Person], bool]
-"""Told of every person as they pass; False for somebody the programs have nothing to do with."""
+"""Told of every person as they pass; False for somebody the programs have nothing to do with: no contact of the CRM."""
+
+SeenTogether = Callable[["Alike", Eligibility], None]
+"""Told of many at once who are alike, instead of each."""
 
 LARGE = 20_000
 """From so many people on the shorter way is taken."""
@@ -45,13 +52,17 @@ class Crowd:
         as_of: The day; its segments have been evaluated.
         system: Of the CRM: contacts of others are shown, and nothing is decided about them.
         shortlist: Whether a large crowd is decided about by the shorter way, which comes to the same.
+        further: Columns that are wanted besides what deciding reads, where everybody is looked at one by one.
     """
 
-    def __init__(self, workspace: Workspace, as_of: date, *, system: str, shortlist: bool = True) -> None:
+    def __init__(
+        self, workspace: Workspace, as_of: date, *, system: str, shortlist: bool = True, further: Iterable[str] = ()
+    ) -> None:
         self.workspace = workspace
         self.as_of = as_of
         self.system = system
         self.shortlist = shortlist
+        self.further = tuple(sorted(further))
         self.programs: tuple[Program, ...] = workspace.playbook.programs
         self.now = workspace.clock.now()
         self.notes: list[str] = []
@@ -59,36 +70,46 @@ class Crowd:
         """Codes whose contacts did what the offer is tied to."""
         self.subjects: dict[str, str] = {}
         """The opaque words of the links that were made, and whose they are."""
+        self._curve: Callable[[], ReturnCurve] = lambda: workspace.warehouse.return_curve(as_of)
 
-    def decide(self, seen: Seen) -> Decisions:
-        """What the programs decide at the end of this day; every person is shown to `seen` on the way."""
+    def decide(self, seen: Seen, *, together: SeenTogether | None = None) -> Decisions:
+        """What the programs decide at the end of this day; every person is shown on the way.
+
+        Args:
+            seen: Shown one by one.
+            together: Shown those of a large crowd who are alike; None: they are shown to `seen` as well.
+        """
         if not self.programs:
             for person in self.people():
                 seen(person)
-            return Decisions()
+            requests = (request for mine in self.asked.values() for request in mine)
+            return Decisions(answers={request.key: NO_PROGRAM for request in requests})
         with _without_collecting():
             # The world is made first: nothing else may be asked of the warehouse while people are read.
-            decisions = self._decide(self.world, seen)
+            decisions = self._decide(self.world, seen, together)
         decisions.notes += self.notes
         for code in self.redeemed:
             self.workspace.journal.coupons.redeem(code, self.now)
         self.workspace.journal.links.remember(self.subjects)
         return decisions
 
-    def _decide(self, world: World, seen: Seen) -> Decisions:
+    def _decide(self, world: World, seen: Seen, together: SeenTogether | None) -> Decisions:
         """The decisions: the shorter way, where the crowd is large, or everybody before the engine."""
         from connector.program import engine
+        from connector.shortlisting import decide
 
-        if self.shortlist:
-            from connector.shortlisting import decide
-
-            known = self._known()
+        if not self.shortlist:
+            return engine.decide(world, (person for person in self.people() if seen(person)))
+        asked = self._asked()
+        with aside() as other:
+            # The journal's are read while the warehouse gathers people; the curve is wanted last of all.
+            episodes = other.read(self.workspace.journal.episodes.everybody())
+            self._curve = other.find(self.workspace.warehouse.return_curve_aside(self.as_of))
+            known = self.workspace.warehouse.shortlist(self.as_of, **asked)
             if len(known) >= LARGE:
-                return decide(self, known, seen)
-            people = self._all_of(known)
-        else:
-            people = self.people()
-        return engine.decide(world, (person for person in people if seen(person)))
+                return decide(self, known, episodes, seen, together)
+            people = self.with_episodes(known.all_rows(), episodes())
+            return engine.decide(world, (person for person in people if seen(person)))
 
     def _known(self) -> Shortlist:
         return self.workspace.warehouse.shortlist(self.as_of, **self._asked())
@@ -171,7 +192,8 @@ class Crowd:
         """What the programs' conditions and strata read, besides what every row has."""
         from connector.program import engine
 
-        return list(dict.fromkeys((*engine.columns(self.programs), *personal.columns(self.programs))))
+        decided = (*engine.columns(self.programs), *personal.columns(self.programs))
+        return list(dict.fromkeys((*decided, *self.further)))
 
     # --- consent --------------------------------------------------------------------------------------------
 
@@ -187,8 +209,17 @@ class Crowd:
 
     @cached_property
     def told_elsewhere(self) -> set[str]:
-        """Contacts the ledger says something about: they are looked at even when they are in no segment."""
-        return {subject for subject in self.states if subject.startswith(f"{self.system}:")}
+        """Contacts the ledger says something about, or a workflow asks for: looked at even when in no segment."""
+        mine = f"{self.system}:"
+        return {contact_id for told in (self.states, self.asked) for contact_id in told if contact_id.startswith(mine)}
+
+    @cached_property
+    def asked(self) -> Mapping[str, Sequence[Request]]:
+        """Whom a workflow of the CRM asked to be entered, and nobody has answered yet, by contact."""
+        found: dict[str, list[Request]] = {}
+        for ask in self.workspace.journal.asks.open():
+            found.setdefault(ask.contact_id, []).append(Request(ask.key, ask.program))
+        return found
 
     @cached_property
     def suppressed(self) -> Callable[[str], bool]:
@@ -244,20 +275,26 @@ class Crowd:
             touches_today=journal.episodes.touches_decided(midnight, tomorrow),
             entered_today=journal.episodes.entered(midnight, tomorrow),
             paused=self._paused(),
-            return_probability=self.curve,
+            return_probability=self._chance,
             offers=self._offers(),
             feedback={
                 contact_id: (answer.reason, answer.score, answer.at)
                 for contact_id, answer in journal.feedback.latest().items()
             },
+            said=journal.feedback.said() if any(program.reasons for program in self.programs) else {},
+            asked=self.asked,
             links=self._links(),
         )
 
     @cached_property
     def curve(self) -> Callable[[int], float]:
         """The chance to come back unasked within 90 days, by silent days; 0 where nobody was ever silent that long."""
-        points = [point or 0.0 for point in self.workspace.warehouse.return_curve(self.as_of).p_return]
+        points = [point or 0.0 for point in self._curve().p_return]
         return lambda silent_days: points[min(silent_days, len(points) - 1)] if points else 0.0
+
+    def _chance(self, silent_days: int) -> float:
+        """The same; the curve is waited for when the first chance is asked for."""
+        return self.curve(silent_days)
 
     def _links(self) -> Callable[[str, str], Mapping[str, str]] | None:
         """What makes a contact's links, and remembers whose the opaque word in them is."""
@@ -267,7 +304,8 @@ class Crowd:
 
         def links(contact_id: str, campaign: str) -> Mapping[str, str]:
             self.subjects[maker.subject(contact_id)] = contact_id
-            return maker.links(contact_id, campaign, now=self.now)
+            survey = maker.token(personal.SURVEY, contact_id, campaign, now=self.now)
+            return {**maker.links(contact_id, campaign, now=self.now), personal.SURVEY: survey}
 
         return links
 
@@ -365,7 +403,11 @@ def link_maker(workspace: Workspace) -> LinkMaker | None:
 
 def published(workspace: Workspace, as_of: date, *, system: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What is to be known of everybody who is in a segment or a program, for readers that never open the warehouse."""
-    for person in Crowd(workspace, as_of, system=system).shown():
+    from connector.live.publishing import Beyond, shown_columns
+
+    beyond = Beyond(workspace)
+    further = {name for name in shown_columns(workspace) if name in COLUMNS}
+    for person in Crowd(workspace, as_of, system=system, further=further).shown():
         episode = next((episode for episode in person.episodes if episode.open), None)
         if person.segments or episode is not None:
             yield (
@@ -375,6 +417,7 @@ def published(workspace: Workspace, as_of: date, *, system: str) -> Iterator[tup
                     "inactive_days": person.row["inactive_days"],
                     "blocked": person.eligibility.reason,
                     "program": None if episode is None else _told(episode),
+                    **beyond.of(person, episode),
                 },
             )
 

@@ -17,6 +17,7 @@ from connector.program.model import Driver
 from connector.programs import Crowd
 from connector.targets import is_workflow, workflow_of
 from connector.wanted import (
+    feedback_specs,
     list_name,
     owned_lists,
     owned_properties,
@@ -29,9 +30,10 @@ from connector.wanted import (
 if TYPE_CHECKING:
     from connector.contracts import Destination
     from connector.plan.build import Current
-    from connector.program.model import Decisions, Episode, Person, Program
+    from connector.program.model import Decisions, Eligibility, Episode, Person, Program
     from connector.settings.playbook import DestinationSettings
     from connector.warehouse import Evaluation
+    from connector.warehouse.shortlist import Alike
     from connector.workspace import Workspace
 
 
@@ -91,14 +93,15 @@ class _Aim:
     def taken(self) -> Target:
         """Go through everybody, then put together what was seen."""
         crowd = Crowd(self.workspace, self.evaluation.as_of, system=self.destination.system)
-        decisions = crowd.decide(self._seen)
+        decisions = crowd.decide(self._seen, together=self._seen_together)
         for contact_id in decisions.held_out:
             self.blocked.setdefault(self._row_id(contact_id), HELD_OUT)
         self._sunset(decisions)
         self._place(decisions)
         playbook = self.workspace.playbook
         specs = owned_properties(playbook) if self.settings.properties else ()
-        wanted = Wanted(self.lists, self.values, specs, self.enrolled, self.opt_outs)
+        kept = tuple(spec.name for spec in feedback_specs(playbook))
+        wanted = Wanted(self.lists, self.values, specs, self.enrolled, self.opt_outs, kept)
         made = Target(wanted, self._decided(decisions), self.blocked, self.frozen, self.excluded)
         made.deferred = {reason: len(ids) for reason, ids in decisions.deferred.items() if ids}
         made.reachable = self.workspace.warehouse.reachable(self.evaluation.as_of)
@@ -135,6 +138,28 @@ class _Aim:
         if reason in _OPTED_OUT and not row.get("opted_out_here") and row.get("email"):
             self.opt_outs.add(row_id)
         return True
+
+    def _seen_together(self, alike: Alike, eligibility: Eligibility) -> None:
+        """The same for many who are in the same segments, and of whom the rules say the same."""
+        ids, segments, reason = alike.ids(), alike.segments, eligibility.reason
+        if not alike.own:
+            if segments:
+                self.excluded.setdefault("not_in_crm", []).extend(ids)
+            return
+        row_ids = [contact_id[len(self.prefix) :] for contact_id in ids]
+        if reason is not None:
+            (self.frozen if reason in HOLDS else self.blocked).update(dict.fromkeys(row_ids, reason))
+        if self.settings.lists.segments:
+            for segment in segments:
+                self.lists[list_name(segment)].update(zip(row_ids, ids, strict=True))
+        if segments and self.settings.properties and reason is None:
+            values = (property_values(row, segments) for row in alike.rows())
+            self.values.update(zip(row_ids, values, strict=True))
+        if segments:
+            self.silent.update(zip(row_ids, alike.values("inactive_days"), strict=True))
+        if reason in _OPTED_OUT:
+            elsewhere = zip(row_ids, alike.values("opted_out_here"), alike.values("email"), strict=True)
+            self.opt_outs.update(row_id for row_id, here, email in elsewhere if not here and email)
 
     # --- what the programs decided --------------------------------------------------------------------------
 
@@ -202,7 +227,7 @@ class _Aim:
                 if place is not None
                 else move
             )
-        return Decided(decisions.enter, moves, decisions.exit, decisions.splits)
+        return Decided(decisions.enter, moves, decisions.exit, decisions.splits, decisions.answers)
 
     def _is_there(self, place: str, row_id: str, episode: Episode) -> bool:
         """Whether the CRM holds already what the step writes: then no write will confirm it, and none has to."""

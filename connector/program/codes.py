@@ -47,6 +47,24 @@ DEFERRALS: Mapping[str, str] = {
 }
 """Waits, or is not entered now; may be in segment lists all the same."""
 
+ENTERED, IN_PROGRAM, NOT_NOW, NO_PROGRAM = "entered", "in_program", "not_now", "no_program"
+NOT_IN_CRM = "not_in_crm"
+
+ANSWERS: Mapping[str, str] = {
+    ENTERED: "entered",
+    IN_PROGRAM: "is in the program already",
+    NOT_NOW: "cannot enter now",
+    NO_PROGRAM: "there is no such program",
+    NOT_IN_CRM: "is no contact of the CRM",
+}
+"""What a workflow that asked for somebody to be entered is told, besides EXCLUSIONS and TOLD_TO_WHO_ASKS.
+
+A holdout is told `not_now`, as is whoever waits for a reason of the day: nobody can act on who is measured.
+"""
+
+TOLD_TO_WHO_ASKS = frozenset({"other_program", "quiet_period", "same_spell", "sunset"})
+"""Deferrals that say nothing about the arm; every other is told as `not_now`."""
+
 EXITS: Mapping[str, str] = {
     "deleted": "was deleted in the CRM",
     "erased": "asked for their data to be erased",

@@ -6,17 +6,31 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from operator import attrgetter
 from typing import Any
 
 from connector.program import cadence, caps, entering, exits, holdout
 from connector.program.caps import Shortlist
+from connector.program.codes import (
+    ENTERED,
+    EXCLUSIONS,
+    IN_PROGRAM,
+    NO_PROGRAM,
+    NOT_IN_CRM,
+    NOT_NOW,
+    TOLD_TO_WHO_ASKS,
+)
 from connector.program.entering import Draw
 from connector.program.model import HOLDOUT, Decisions, Driver, Episode, Person, Program, Split, Verdict
 from connector.program.offers import Reserved
 from connector.program.stillness import Stillness
 from connector.program.verdicts import Candidacy, Judge, Touch, Walk
 from connector.program.world import World
+
+
+def _told_to_who_asks(code: str) -> str:
+    return code if code in TOLD_TO_WHO_ASKS or code in EXCLUSIONS else NOT_NOW
 
 
 @dataclass(slots=True)
@@ -94,10 +108,10 @@ class Deciding:
 
     def take_all(self, people: Iterable[Person]) -> None:
         """Takes everybody in. The quick way covers whoever has nothing new; the rest is judged."""
-        nothing_new = Stillness(self.judge).nothing_new
+        nothing_new, asked = Stillness(self.judge).nothing_new, self.judge.world.asked
         for person in people:
             if not person.episodes:
-                if person.segments:
+                if person.segments or (asked and person.row["contact_id"] in asked):
                     self.take(person)
             elif nothing_new(person):
                 self.stays(person.row["contact_id"], person.episodes[0], person.segments)
@@ -106,9 +120,14 @@ class Deciding:
 
     def stays(self, contact_id: str, episode: Episode, segments: Sequence[str], *, waits: str | None = None) -> None:
         """One contact of whom there is nothing new; `waits`: the code of DEFERRALS a due step waits for."""
+        asked = self.judge.world.asked
         if episode.arm == HOLDOUT:
             self.decisions.held_out.add(contact_id)
+            if asked:
+                self._answer(contact_id, NOT_NOW)
             return
+        if asked:
+            self._answer(contact_id, IN_PROGRAM, episode.program)
         if episode.step_state != cadence.UNDONE:
             self.decisions.placed[contact_id] = episode
         if waits is not None:
@@ -139,10 +158,13 @@ class Deciding:
         if ending is not None:
             self._leaving(person, episode, ending.reason)
             self.decisions.exit.append(ending)
+            self._answer(contact_id, person.eligibility.reason or NOT_NOW)
             return
         if episode.held_out:
             self.decisions.held_out.add(contact_id)
+            self._answer(contact_id, NOT_NOW)
             return
+        self._answer(contact_id, IN_PROGRAM, episode.program)
         if person.eligibility.reason is not None:
             self.excluded[person.eligibility.reason].append(contact_id)
             self._place(episode, contact_id)
@@ -177,6 +199,8 @@ class Deciding:
 
     def _barred(self, person: Person, found: Verdict) -> None:
         contact_id = person.row["contact_id"]
+        if found.reason is not None:
+            self._answer(contact_id, _told_to_who_asks(found.reason))
         if found.state == "excluded":
             assert found.reason is not None
             self.excluded[found.reason].append(contact_id)
@@ -186,7 +210,9 @@ class Deciding:
         elif found.state == "sunset":
             self.decisions.sunset.add(contact_id)
         waits = found.reason is not None and found.state != "none"
-        if waits and next(entering.ways(self.judge.world.programs, person.segments), None) is not None:
+        world = self.judge.world
+        ways = entering.ways(world.programs, person.segments, world.asked.get(contact_id, ()))
+        if waits and next(ways, None) is not None:
             self.deferred[found.reason or ""].append(contact_id)
 
     def _candidate(self, person: Person, found: Candidacy) -> None:
@@ -198,6 +224,7 @@ class Deciding:
             pool.note(person, draws)
         elif held[0]:
             self.decisions.held_out.add(contact_id)
+        self._answer(contact_id, _told_to_who_asks(found.waits or NOT_NOW))
         if found.waits is not None:
             self.deferred[found.waits].append(contact_id)
             return
@@ -314,11 +341,16 @@ class Deciding:
         )
 
     def _entries(self, used: int) -> None:
-        """Opens episodes in order of priority, both arms alike, until treated ones fill the day's cap."""
+        """Opens episodes in order of priority, both arms alike, until treated ones fill the day's cap.
+
+        Whoever was asked for goes first, in whichever program.
+        """
         entered = self.judge.world.entered_today
-        for pool in self.pools:
-            split, kind = pool.chosen(self.judge.world)
-            for _, contact_id, (person, found, draws) in pool.first.in_order():
+        lines = [(pool, *pool.chosen(self.judge.world), list(pool.first.in_order())) for pool in self.pools]
+        for requested, (pool, split, kind, line) in product((True, False), lines):
+            for _, contact_id, (person, found, draws) in line:
+                if (found.way.rank == entering.BEFORE_ALL) is not requested:
+                    continue
                 if caps.room(pool.program.caps.per_day, entered) == 0:
                     self.deferred[entering.DAILY_CAP].append(contact_id)
                     continue
@@ -328,6 +360,8 @@ class Deciding:
                     continue
                 entered += 1
                 used += self._first_day(person, entry.episode, used)
+                self._answer(contact_id, ENTERED, pool.program.name)
+        for pool in self.pools:
             self.deferred[entering.DAILY_CAP] += pool.first.dropped
 
     def _first_day(self, person: Person, episode: Episode, used: int) -> int:
@@ -344,6 +378,21 @@ class Deciding:
 
     # --- told ---------------------------------------------------------------------------------------------
 
+    def _answer(self, contact_id: str, decision: str, program: str | None = None) -> None:
+        """Tell who asked for this contact what was decided; `program`: in which, where that matters."""
+        for request in self.judge.world.asked.get(contact_id, ()):
+            mine = program is None or request.program in (None, program)
+            self.decisions.answers[request.key] = decision if mine else entering.OTHER_PROGRAM
+
+    def _unanswered(self) -> Iterator[tuple[str, str]]:
+        """Requests for somebody nobody has seen, or for a program there is not."""
+        for requests in self.judge.world.asked.values():
+            for request in requests:
+                if request.program is not None and request.program not in self.judge.programs:
+                    yield request.key, NO_PROGRAM
+                elif request.key not in self.decisions.answers:
+                    yield request.key, NOT_IN_CRM
+
     def _told(self) -> Decisions:
         """The decisions in an order that does not depend on who came first, with what must be said aloud."""
         decisions = self.decisions
@@ -352,6 +401,7 @@ class Deciding:
         decisions.move.sort(key=attrgetter("episode_id"))
         decisions.excluded = {code: sorted(found) for code, found in sorted(self.excluded.items()) if found}
         decisions.deferred = {code: sorted(found) for code, found in sorted(self.deferred.items()) if found}
+        decisions.answers = dict(sorted({**decisions.answers, **dict(self._unanswered())}.items()))
         decisions.notes += self._notes()
         return decisions
 

@@ -54,7 +54,7 @@ class Dues:
             return False
         if len(episodes) > 1 or episode.exited_at is not None or episode.arm == HOLDOUT:
             return False
-        if contact_id in world.ordered or contact_id in world.feedback:
+        if contact_id in world.ordered or contact_id in world.feedback or contact_id in world.said:
             return False
         number = self._following(episode)
         return number is not None and number < len(quiet.earliest) and self._alike[episode.program][number]
@@ -79,7 +79,10 @@ class Dues:
     def _ask(self, episode: Episode, zone_name: str | None, touches: Sequence[datetime]) -> Fate | None:
         """The walk of one of a kind; one that passes steps over says nothing about the others."""
         row = {**self.judge.quiet[episode.program].row, "contact_id": episode.contact_id, "timezone": zone_name}
-        walk = self.judge.walk(Person(row, (), (episode,), _ELIGIBLE, touches), episode)
+        try:
+            walk = self.judge.walk(Person(row, (), (episode,), _ELIGIBLE, touches), episode)
+        except KeyError:  # past a step that is skipped, the next one asks for more than all of them have in common
+            return None
         if walk.skips:
             return None
         return Fate(None if walk.touch is None else walk.touch.move.due_on, walk.waits)

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, tzinfo
 
 from connector.program import holdout, windows
 from connector.program.exits import COMPLETED, NEVER_DORMANT, REACTIVATED
-from connector.program.model import HOLDOUT, Eligibility, Episode, Person, Program, Split
+from connector.program.model import HOLDOUT, REQUESTED, Eligibility, Episode, Person, Program, Request, Split
 from connector.program.world import Row, World
 
 SAME_SPELL = "same_spell"
@@ -27,7 +27,10 @@ BREAKS_THE_ROW = frozenset({REACTIVATED, "converted", "replied", "lead_converted
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way into a program: the first of its segments, in its order, that the contact is in."""
+    """A way into a program: the first of its segments, in its order, that the contact is in, or a request.
+
+    rank: The segment's place; BEFORE_ALL of a request.
+    """
 
     place: int
     program: Program
@@ -35,8 +38,15 @@ class Way:
     segment: str
 
 
-def ways(programs: Sequence[Program], segments: Sequence[str]) -> Iterator[Way]:
-    """The programs whose segments the contact is in, in order of priority."""
+BEFORE_ALL = -1
+
+
+def ways(programs: Sequence[Program], segments: Sequence[str], requests: Sequence[Request] = ()) -> Iterator[Way]:
+    """The programs the contact is asked for in, then those whose segments it is in, each in order of priority."""
+    wanted = {request.program for request in requests}
+    for place, program in enumerate(programs if requests else ()):
+        if None in wanted or program.name in wanted:
+            yield Way(place, program, BEFORE_ALL, REQUESTED)
     for place, program in enumerate(programs):
         for rank, segment in enumerate(program.enroll):
             if segment in segments:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from connector.program.codes import ALWAYS_EXIT, EXITS
-from connector.program.model import Episode, Person, Program
+from connector.program.model import REQUESTED, Episode, Person, Program
 from connector.program.world import Row
 
 _OF_EXCLUSION: Mapping[str, str] = {
@@ -60,7 +60,8 @@ def reason(program: Program, episode: Episode, person: Person, facts: Row, *, or
         facts: The contact's row with the columns of the step and of feedback.
         ordered: An exit ordered from outside (`manual`, or what an integration reports).
     """
-    codes = set(_signs(program, episode, facts, enrolled=_enrolled(program, person)))
+    enrolled = episode.entered_as == REQUESTED or _enrolled(program, person)
+    codes = set(_signs(program, episode, facts, enrolled=enrolled))
     if ordered is not None:
         codes.add(ordered)
     excluded = person.eligibility.reason

@@ -201,6 +201,23 @@ class PersonalSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonRule:
+    """What follows when somebody says why they left, while they are in the program.
+
+    exit: It ends for them. snooze: They are left alone for so long.
+    step: Their next step is this one, if it is still ahead; those between are skipped.
+    offer: The rung of their ladder they are offered next; what they said themselves outranks the ladder's order.
+    route: Who is told: `task`, `slack`, `teams`.
+    """
+
+    exit: bool = False
+    snooze: timedelta | None = None
+    step: str | None = None
+    offer: str | None = None
+    route: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One program, checked.
 
@@ -209,6 +226,7 @@ class Program:
     reactivated, converted: Conditions over the program columns; `converted` None: any transaction since entry.
     ends_after: How long after the last step the episode ends as completed.
     outcome_window: How long after entry a return still counts, and a holdout is left alone.
+    reasons: Reason → what follows when somebody gives it after they entered.
     workflow: The CRM's workflow of the whole program (driver crm with direct enrollment).
     """
 
@@ -230,6 +248,7 @@ class Program:
     sunset: SunsetSettings = field(default_factory=SunsetSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
     personal: PersonalSettings = field(default_factory=PersonalSettings)
+    reasons: Mapping[str, ReasonRule] = field(default_factory=dict)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -254,6 +273,9 @@ class Program:
 HOLDOUT = "holdout"
 TREATED = "treated"
 
+REQUESTED = "requested"
+"""In place of a segment: somebody a workflow of the CRM asked for. Being in no segment does not end their episode."""
+
 NOBODY: Mapping[str, Any] = {}
 
 
@@ -263,7 +285,7 @@ class Episode:
 
     episode_id: `<program>/<contact_id>/<spell_started_on>`; the id as at entry (a merge changes contact_id only).
     spell_started_on: First silent day.
-    entered_as: The segment.
+    entered_as: The segment, or REQUESTED.
     arm: `holdout` or `treated`.
     unit, stratum, share: What the draw was made with, as it was then.
     step, step_state: The newest step taken or skipped, and `decided` (not confirmed in the CRM yet), `written`,
@@ -314,6 +336,14 @@ class Episode:
     def held_out(self) -> bool:
         """In the holdout: appears in nothing that is written."""
         return self.arm == HOLDOUT
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A workflow of the CRM asks for somebody to be entered. program: None: the first that takes them."""
+
+    key: str
+    program: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,6 +510,7 @@ class Decisions:
     excluded: Code of EXCLUSIONS → contacts in a segment, or in a program, who may not be touched.
     deferred: Code of DEFERRALS → contacts who wait.
     sunset: Contacts on the sunset list.
+    answers: Key of a request → what was decided: a code of ANSWERS, EXCLUSIONS or DEFERRALS.
     notes: What must be said aloud (a paused program, a spell that never was).
     """
 
@@ -492,6 +523,7 @@ class Decisions:
     deferred: dict[str, list[str]] = field(default_factory=dict)
     sunset: set[str] = field(default_factory=set)
     splits: dict[str, Split] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 

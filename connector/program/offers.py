@@ -22,6 +22,13 @@ GENERATED = "generate"
 VALUE = "value_365d"
 """The column that `propose` looks at."""
 
+PRICE = "price"
+"""The reason that may be answered with a discount at once.
+
+Nobody is offered one first, so that nobody learns to wait for it. Who says that the price is why they left has said so
+before any offer: that is an answer to them, and teaches nothing.
+"""
+
 BUDGET = "offer_budget"
 NO_CODE = "no_code_left"
 
@@ -42,6 +49,18 @@ class Proposal:
     name: str | None
     offer: Offer | None
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What somebody is to be offered for the reason they gave.
+
+    name: The offer. step: The step the reason asks for, which then makes an offer even if it makes none otherwise.
+    """
+
+    name: str
+    reason: str
+    step: str | None = None
 
 
 NOTHING = Proposal(None, None, "the step makes no offer")
@@ -92,6 +111,7 @@ class OfferBook:
         row: Mapping[str, Any],
         return_probability: float | None,
         variant: str | None = None,
+        preferred: Preference | None = None,
     ) -> Proposal:
         """What this step offers this contact. Changes nothing, so `explain` may ask as well.
 
@@ -104,11 +124,20 @@ class OfferBook:
             row: The contact's columns; VALUE is looked at.
             return_probability: Of coming back without being asked; None: unknown.
             variant: The step's variant for this contact; one that is called like an offer makes that offer.
+            preferred: What the reason they gave asks for: made in place of the step's own, where the rails allow it. A
+                variant that makes an offer goes first, so that a test stays one.
         """
         settings = program.offers
-        asked = variant if variant is not None and variant in settings.offers else step.offer
-        if asked is None or (asked != LADDER and asked not in settings.offers):
-            return NOTHING
+        tested = variant is not None and variant in settings.offers
+        asked = variant if tested else step.offer
+        makes_one = asked is not None and (asked == LADDER or asked in settings.offers)
+        wish = (
+            preferred if not tested and preferred is not None and (makes_one or step.name == preferred.step) else None
+        )
+        if asked is None or not makes_one:
+            if wish is None:
+                return NOTHING
+            asked = NONE
         if return_probability is not None and return_probability >= settings.skip_above:
             return Proposal(
                 None,
@@ -118,6 +147,12 @@ class OfferBook:
         before = _unanswered(program, episodes)
         room = self._room(program, contact_id) + self._set_aside(episodes, step)
         value = row.get(VALUE)
+        if wish is not None:
+            answer = _answer(wish, ladder_of(settings, segment), before, settings, value=value, room=room)
+            if answer is not None:
+                return answer
+        if asked == NONE:
+            return NOTHING
         if asked != LADDER:
             offer = settings.offers[asked]
             refused = _refusal(offer, settings, value=value, room=room, first=not any(e.touches for e in before))
@@ -210,6 +245,25 @@ def _climb(
             return Proposal(name, offer, f"rung {place + 1} of {len(ladder)}: {ladder[place]}{skipped}")
         refused.append(f"no {ladder[place]}: {problem}")
     return Proposal(None, None, "; ".join(refused))
+
+
+def _answer(
+    wish: Preference,
+    ladder: tuple[str, ...],
+    before: Sequence[Episode],
+    settings: OfferSettings,
+    *,
+    value: Any,
+    room: float,
+) -> Proposal | None:
+    """The rung that answers a reason; None where it is not on the ladder, or the rails do not allow it."""
+    offer = settings.offers.get(wish.name)
+    if offer is None or wish.name not in ladder:
+        return None
+    first = wish.reason != PRICE and not any(episode.offer in settings.offers for episode in before)
+    if _refusal(offer, settings, value=value, room=room, first=first) is not None:
+        return None
+    return Proposal(wish.name, offer, f"{wish.name}, because they said {wish.reason}")
 
 
 def _unanswered(program: Program, episodes: Sequence[Episode]) -> list[Episode]:

@@ -13,7 +13,7 @@ from connector.program.model import Episode, Program, StepSettings
 from connector.program.offers import LADDER, NONE, Reserved
 
 Links = Callable[[str, str], Mapping[str, str]]
-"""(contact_id, campaign) → action → URL: `LinkMaker.links` of connector.links, bound to the time of the run."""
+"""(contact_id, campaign) → action → URL, and `survey` → the token for a survey's hidden field; see connector.links."""
 
 PROGRAM = "winback_program"
 STEP = "winback_step"
@@ -30,9 +30,13 @@ TEAMMATES = "winback_teammates_active"
 WHATS_NEW = "winback_whats_new"
 NEXT_STEP = "winback_next_step"
 LINK = "winback_link_"
+SURVEY_TOKEN = "winback_survey_token"  # noqa: S105  # a property's name
 
 ACTIONS = ("return", "snooze", "unsubscribe", "preferences")
 """What a one-click link can do."""
+
+SURVEY = "survey"
+"""What the token for a survey's hidden field is called among the links."""
 
 MILESTONES = (10, 25, 50, 100, 200, 365, 500, 750, 1_000, 1_500, 2_000, 3_000)
 """Active days in all worth a word."""
@@ -65,6 +69,9 @@ SPECS: Mapping[str, PropertySpec] = {
         PropertySpec(f"{LINK}snooze", "Winback link: snooze", "text", "Signed link of this person."),
         PropertySpec(f"{LINK}unsubscribe", "Winback link: unsubscribe", "text", "Signed link of this person."),
         PropertySpec(f"{LINK}preferences", "Winback link: preferences", "text", "Signed link of this person."),
+        PropertySpec(
+            SURVEY_TOKEN, "Winback survey token", "text", "For a survey's hidden field: tells us who answers."
+        ),
     )
 }
 """Every property a step can write."""
@@ -115,6 +122,7 @@ def _used(program: Program) -> Iterator[str]:
         yield NEXT_STEP
     if program.personal.links:
         yield from (f"{LINK}{action}" for action in ACTIONS)
+        yield SURVEY_TOKEN
 
 
 def _makes(program: Program) -> set[str]:
@@ -174,7 +182,7 @@ def values(
     }
     if program.personal.links and links is not None:
         urls = links(episode.contact_id, f"{program.name}/{step.name}")
-        found |= {f"{LINK}{action}": urls.get(action) for action in ACTIONS}
+        found |= {f"{LINK}{action}": urls.get(action) for action in ACTIONS} | {SURVEY_TOKEN: urls.get(SURVEY)}
     return {name: found.get(name) for name in _used(program)}
 
 

@@ -66,6 +66,7 @@ class Stillness:
         return (
             quiet.stays
             and episode.exited_at is None
+            and row["contact_id"] not in self.judge.world.said
             and not quiet.enrolling.isdisjoint(segments)
             and self._rests(episode, row, quiet)
             and (len(episodes) == 1 or not any(other.open or other.held_out for other in episodes[1:]))

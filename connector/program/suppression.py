@@ -39,6 +39,11 @@ def about_address(event: ConsentEvent, email: str, pepper: bytes) -> ConsentEven
     return replace(event, subject=address_key(email, pepper), event_key=f"{event.event_key}:address")
 
 
+def about_key(event: ConsentEvent, key: str) -> ConsentEvent:
+    """The same word about an address of which only its key is known; a person may have several."""
+    return replace(event, subject=key, event_key=f"{event.event_key}:{key}")
+
+
 class Suppressions:
     """Answers whether an address is on the list; costs next to nothing where the list is empty."""
 

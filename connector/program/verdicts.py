@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, tzinfo
 
-from connector.program import cadence, caps, entering, exits, holdout, windows
+from connector.program import cadence, caps, entering, exits, holdout, reasons, windows
 from connector.program.entering import Way
 from connector.program.model import (
     Driver,
@@ -176,11 +176,14 @@ class Judge:
             step = program.steps[number]
             facts = self._facts(person, episode, program, zone, today)
             due = cadence.due_on(program, number, entered_on, facts)
+            asked = reasons.asked_step(program, episode, person.row["contact_id"], self.world)
+            if asked >= number:
+                due = min(due, today)
             if today < due:
                 return Walk(made, episode, upcoming=Upcoming(due, step.name))
             if program.name in self.world.paused and program.driver is Driver.WINBACK:
                 return Walk(made, episode, waits=entering.PAUSED)
-            if cadence.wanted(step, facts):
+            if asked <= number and cadence.wanted(step, facts):
                 return self._take(person, Walk(made, episode), step, facts, due)
             move = cadence.skipped(episode, step, on=due, at=self.world.now)
             skips.append(move)
@@ -207,6 +210,7 @@ class Judge:
             row=person.row,
             return_probability=entering.return_probability(person.row, self.world),
             variant=variant,
+            preferred=reasons.preference(program, episode, person.row["contact_id"], self.world),
         )
         move = Move(
             episode_id=episode.episode_id,
@@ -258,7 +262,7 @@ class Judge:
                 return barred
         started_on: date | None = None
         first: Way | None = None
-        for way in entering.ways(world.programs, person.segments):
+        for way in entering.ways(world.programs, person.segments, world.asked.get(row["contact_id"], ())):
             first = first or way
             started_on = started_on or entering.spell_started_on(row, world.as_of, world.zone)
             opens_as = entering.episode_id(way.program, row["contact_id"], started_on)

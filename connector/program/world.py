@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, tzinfo
 from typing import Any
 
 from connector.program import personal
-from connector.program.model import Program, Split
+from connector.program.model import Program, Request, Split
 from connector.program.offers import OfferBook
 
 Feedback = tuple[str | None, float | None, datetime]
 """The last answer of a contact: its reason, its score, and when it came."""
+
+Said = tuple[str, datetime]
+"""The reason a contact gave last, and when."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,8 @@ class World:
     return_probability: Of coming back within 90 days without being asked, by silent days; None: not known.
     offers: What can be offered; `decide` reserves in it.
     feedback: contact_id → the last answer.
+    said: contact_id → the reason given last; it is what a program's `reasons` follow.
+    asked: contact_id → requests of the CRM's workflows that they be entered, in the order in which they came.
     ordered: contact_id → the code of EXITS somebody outside asks for: `manual` (taken out by hand), or what an
         integration reports.
     links: What signs one-click links; None: no links.
@@ -48,6 +53,8 @@ class World:
     return_probability: Callable[[int], float] | None = None
     offers: OfferBook = field(default_factory=OfferBook)
     feedback: Mapping[str, Feedback] = field(default_factory=dict)
+    said: Mapping[str, Said] = field(default_factory=dict)
+    asked: Mapping[str, Sequence[Request]] = field(default_factory=dict)
     ordered: Mapping[str, str] = field(default_factory=dict)
     links: personal.Links | None = None
     values: Callable[..., Mapping[str, str | None]] = personal.values

@@ -77,11 +77,11 @@ def watch(database: Database, as_of: date, made: Made) -> None:
 
 
 def payments(where: str) -> str:
-    """SQL for what was really paid: contact_key, happened_at; refunds are none."""
+    """SQL for what was really paid: contact_key, happened_at; refunds and cancellations are none."""
     return (
         "(SELECT users.contact_key, happened_at FROM transactions JOIN users USING (user_key) WHERE "
         "users.contact_key IS NOT NULL AND (amount IS NULL OR amount >= 0) "
-        f"AND coalesce(lower(kind), '') NOT IN ('refund', 'chargeback', 'credit_note') AND {where})"
+        f"AND coalesce(lower(kind), '') NOT IN ('refund', 'chargeback', 'credit_note', 'cancellation') AND {where})"
     )
 
 

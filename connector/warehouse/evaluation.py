@@ -35,6 +35,7 @@ class Evaluator:
         self._heard = Heard()
         self._as_of: date | None = None
         self._segments: Sequence[Checked] = ()
+        self._together: Sequence[tuple[int | None, ...]] = ()
 
     def evaluate(self, segments: Sequence[Checked], as_of: date) -> Evaluation:
         """Assign every contact its segment in every group, and count."""
@@ -44,6 +45,7 @@ class Evaluator:
         database.execute(f"CREATE OR REPLACE TEMP TABLE {ASSIGNED} AS {self.sql(segments, as_of)}")
         self._make_members()
         counts = self._combinations()
+        self._together = sorted((slots for slots, _ in counts), key=lambda slots: [number or 0 for number in slots])
         numbers = {s.segment.name: number for number, s in enumerate(segments, start=1)}
         entered, left = self._changes(numbers)
         names = {number: name for name, number in numbers.items()}
@@ -159,11 +161,11 @@ class Evaluator:
 
     def _assigned(self, as_of: date) -> Assigned:
         self._require(as_of)
-        slots = [_slot(place) for place in range(len(_groups(self._segments)))]
         return Assigned(
             as_of=as_of,
             table=ASSIGNED,
-            numbers=f"list_sort(list_filter([{', '.join(slots)}]::SMALLINT[], lambda n: n IS NOT NULL))",
+            slots=[_slot(place) for place in range(len(_groups(self._segments)))],
+            together=self._together,
             names=[checked.segment.name for checked in self._segments],
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from heapq import merge
 from operator import itemgetter
@@ -43,7 +43,8 @@ NOBODY: dict[str, Any] = {
 SECOND = "second_with_address"
 SHARE_ROWS = 100_000
 CROWD = "crowd"
-_SHARE, _TEAMS, _ASKED, _STAGED = "crowd_share", "active_teams", "crowd_asked", "names_given"
+_SHARE, _TEAMS, _ASKED, _TOGETHER = "crowd_share", "active_teams", "crowd_asked", "segment_combinations"
+_STAGED = "names_given"
 
 _SEEN_KEYS = (
     "legal_hold", "erased", "consent_basis", "consent_at", "consent_source", "snoozed_until", "lead_converted_at",
@@ -104,13 +105,18 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The last evaluation: its day and table, SQL for a member's segment numbers, the segments' names by number."""
+    """The last evaluation: its day, its table with a segment number per slot, and which numbers occur together."""
 
     as_of: date
-
     table: str
-    numbers: str
-    names: Sequence[str] = field(default=())
+    slots: Sequence[str]
+    together: Sequence[tuple[int | None, ...]]
+    names: Sequence[str]
+
+    @property
+    def combinations(self) -> list[list[str]]:
+        """The names of the segments that somebody is in together, in the playbook's order."""
+        return [[self.names[number - 1] for number in sorted(filter(None, slots))] for slots in self.together]
 
 
 def people(database: Database, made: Made, heard: Heard, assigned: Assigned, asked: Asked) -> Iterator[dict[str, Any]]:
@@ -139,7 +145,7 @@ def handed_over(database: Database, made: Made, assigned: Assigned, asked: Asked
     shares = int(database.value(f"SELECT coalesce(max(share) + 1, 0) FROM {CROWD}"))
     sql = sql_of(database, made, assigned, asked)
     absent = _absent(database, assigned, asked)
-    rows = _rows(database, sql, assigned.names, shares)
+    rows = _rows(database, sql, assigned.combinations, shares)
     return merge(rows, absent, key=itemgetter("contact_id")) if absent else rows
 
 
@@ -147,7 +153,7 @@ def line_up(database: Database, as_of: date, *, chosen: str | None = None) -> No
     """Put `crowd` in the order in which it is handed over; of it only those in `chosen` (contact_key), if given."""
     only = "" if chosen is None else f"SEMI JOIN {chosen} USING (contact_key) "
     database.execute(
-        f"CREATE OR REPLACE TEMP TABLE {CROWD} AS SELECT contact_key, ({_by_id()})::INTEGER AS share "
+        f"CREATE OR REPLACE TEMP TABLE {CROWD} AS SELECT contact_key, combination, ({_by_id()})::INTEGER AS share "
         f"FROM (FROM {CROWD} {only}) JOIN contacts USING (contact_key)"
     )
     _count_teammates(database, as_of)
@@ -157,22 +163,24 @@ def _by_id() -> str:
     return f"(row_number() OVER (ORDER BY contact_id) - 1) // {SHARE_ROWS}"
 
 
-def _rows(database: Database, sql: str, names: Sequence[str], shares: int) -> Iterator[dict[str, Any]]:
+def _rows(database: Database, sql: str, combinations: Sequence[Sequence[str]], shares: int) -> Iterator[dict[str, Any]]:
     """One share after the other, so that memory does not grow with their number."""
     for share in range(shares):
         database.execute(
-            f"CREATE OR REPLACE TEMP TABLE {_SHARE} AS SELECT contact_key FROM {CROWD} WHERE share = {share}"
+            f"CREATE OR REPLACE TEMP TABLE {_SHARE} AS "
+            f"SELECT contact_key, combination FROM {CROWD} WHERE share = {share}"
         )
         found = database.arrow(sql)
         keys = found.schema.names
         for batch in found.to_batches(max_chunksize=features.BATCH_ROWS):
             for row in dicts(batch, keys):
-                row["segments"] = [names[number - 1] for number in row.pop("numbers")]
+                row["segments"] = list(combinations[row.pop("combination")])
                 yield row
 
 
 def _share_out(database: Database, as_of: date, assigned: Assigned, asked: Asked, *, share: str) -> None:
-    """Make `crowd` (contact_key, share)."""
+    """Make `crowd` (contact_key, combination, share)."""
+    _number_combinations(database, assigned)
     relation = features.relation(database, as_of, ["contact_id", "deleted_at", "opted_out", "bounced"])
     within, also = "true", "false"
     if asked.only is not None:
@@ -201,8 +209,26 @@ def _name_asked(database: Database, names: Sequence[str]) -> None:
     database.connection.unregister(_STAGED)
 
 
+def _number_combinations(database: Database, assigned: Assigned) -> None:
+    """Make `segment_combinations`: few rows, whatever the number of contacts."""
+    import pyarrow as pa
+
+    given = {slot: pa.array([one[place] for one in assigned.together], pa.int16()) for place, slot in _places(assigned)}
+    given["combination"] = pa.array(range(len(assigned.together)), pa.int32())
+    given["somewhere"] = pa.array([any(one) for one in assigned.together], pa.bool_())
+    database.connection.register(_STAGED, pa.table(given))
+    database.execute(f"CREATE OR REPLACE TEMP TABLE {_TOGETHER} AS FROM {_STAGED}")
+    database.connection.unregister(_STAGED)
+
+
+def _places(assigned: Assigned) -> Iterator[tuple[int, str]]:
+    return enumerate(assigned.slots)
+
+
 def _numbered(assigned: Assigned) -> str:
-    return f"(SELECT contact_key, {assigned.numbers} AS numbers FROM {assigned.table})"
+    """SQL for contact_key, combination, and whether that is any segment at all (somewhere)."""
+    same = " AND ".join(f"a.{slot} IS NOT DISTINCT FROM t.{slot}" for slot in assigned.slots) or "true"
+    return f"(SELECT contact_key, combination, somewhere FROM {assigned.table} AS a JOIN {_TOGETHER} AS t ON {same})"
 
 
 _NO_DAYS = "(SELECT NULL::INTEGER AS contact_key, NULL::BIGINT AS days WHERE false)"
@@ -232,8 +258,8 @@ def sql_of(
     return sql_files.render(
         "people",
         columns=", ".join(f"f.{name}" for name in (*own, *shown)),
-        people=f"(SELECT f.*, a.numbers, {_SEEN} AS seen FROM (SELECT *, {_SAID} AS said FROM ({relation}) "
-        f"SEMI JOIN {within} USING (contact_key)) AS f JOIN {_numbered(assigned)} AS a USING (contact_key))",
+        people=f"(SELECT *, {_SEEN} AS seen FROM (SELECT *, {_SAID} AS said FROM ({relation}) "
+        f"JOIN {within} USING (contact_key)))",
         entered=entered.ENTERED,
         signals=entered.SIGNALS,
         said_no=said_no.SAID_NO,
@@ -272,7 +298,7 @@ def _hours(database: Database, as_of: date, assigned: Assigned, asked: Asked) ->
     if BEST_HOUR not in asked.columns:
         return "(SELECT NULL::INTEGER AS contact_key, NULL::BIGINT AS best_hour WHERE false)"
     relation = features.relation(database, as_of, ["timezone"])
-    members = f"SELECT contact_key FROM {assigned.table} WHERE len({assigned.numbers}) > 0"
+    members = f"SELECT contact_key FROM {assigned.table} WHERE coalesce({', '.join((*assigned.slots, 'NULL'))}) > 0"
     return hours.find(
         database,
         as_of,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from connector.errors import SettingError
 from connector.rules import sql_files
@@ -40,13 +40,31 @@ def return_curve(
 ) -> ReturnCurve:
     """Kaplan-Meier over all spells of silence, or over those that began in the last `since_days` days."""
     since = as_of - timedelta(days=since_days) if since_days is not None else date(1, 1, 1)
-    spells = sql_files.render(
-        "spells",
-        activity=features.state_table(database, as_of, made),
-        as_of=day_literal(as_of),
-        since=day_literal(since),
-    )
-    lengths = [(int(days), int(ended), int(cut)) for days, ended, cut in database.rows(spells)]
+    state = features.state_table(database, as_of, made)
+    return _curve(database.rows(_spells(state, as_of, since)), as_of, horizon_days)
+
+
+def return_curve_aside(database: Database, made: Made, *, as_of: date, horizon_days: int) -> Callable[[], ReturnCurve]:
+    """The same over all spells, to be called from another thread, as long as no facts are stored meanwhile."""
+    if features.lies_before_the_newest_use(database, as_of):
+        # What lies in the past is worked out in temporary tables, which only their own connection sees.
+        past = return_curve(database, made, as_of=as_of, horizon_days=horizon_days)
+        return lambda: past
+    spells = _spells(features.state_table(database, as_of, made), as_of, date(1, 1, 1))
+
+    def found() -> ReturnCurve:
+        with database.connection.cursor() as second:
+            return _curve(second.execute(spells).fetchall(), as_of, horizon_days)
+
+    return found
+
+
+def _spells(state: str, as_of: date, since: date) -> str:
+    return sql_files.render("spells", activity=state, as_of=day_literal(as_of), since=day_literal(since))
+
+
+def _curve(spells: Iterable[tuple[Any, ...]], as_of: date, horizon_days: int) -> ReturnCurve:
+    lengths = [(int(days), int(ended), int(cut)) for days, ended, cut in spells]
     p_return = returns(lengths, horizon_days)
     ended, censored = sum(row[1] for row in lengths), sum(row[2] for row in lengths)
     return ReturnCurve(

@@ -36,7 +36,7 @@ UNSURE = -1
 TOLD, CANDIDATE, INSIDE, JUDGED = range(4)
 """What becomes of somebody: all is said of them; they may enter; they are in a program, and silent; to be looked at."""
 
-_ROWS = 20_000
+_ROWS = 50_000
 _BOOLEAN = frozenset({"opted_out", "bounced", "erased"})
 
 
@@ -54,6 +54,32 @@ class Waiting:
     room: int
 
 
+class Alike:
+    """Some who are in the same segments and of whom the rules say the same.
+
+    own: Contacts of the CRM that was asked about. code: The number of the answer.
+    """
+
+    def __init__(self, batch: pa.RecordBatch, segments: Sequence[str], *, code: int, own: bool) -> None:
+        self._batch = batch
+        self.segments = segments
+        self.code = code
+        self.own = own
+
+    def values(self, name: str) -> list[Any]:
+        """A column of `SHOWN`, or one of the batch they are from."""
+        return values_of(self._batch.column(name))
+
+    def ids(self) -> list[str]:
+        """Who they are."""
+        return self.values("contact_id")
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """What is told of each."""
+        for values in zip(*map(self.values, SHOWN), strict=True):
+            yield dict(zip(SHOWN, values, strict=True))
+
+
 class Shortlist:
     """Everybody gathered for a plan."""
 
@@ -62,7 +88,7 @@ class Shortlist:
         self._made = made
         self._assigned = assigned
         self._asked = asked
-        self._combinations: list[tuple[str, ...]] = []
+        self._combinations = assigned.combinations
 
     def __len__(self) -> int:
         return int(self._database.value(f"SELECT count(*) FROM {gathering.CROWD}"))
@@ -81,7 +107,6 @@ class Shortlist:
         self,
         *,
         prefix: str,
-        episodes: Sequence[str],
         apart: Collection[str],
         fine: Callable[[str], bool],
         suppressed: Callable[[str], bool] | None,
@@ -91,14 +116,12 @@ class Shortlist:
 
         Args:
             prefix: What ids of contacts begin with; of others only those with episodes are looked at.
-            episodes: Contacts who have one, ended or not.
             apart: Contacts of whom more is known than their row says.
             fine: Whether nothing speaks against a domain.
             suppressed: Whether an address is on the suppression list; None: the list is empty.
             answer: The number of what the rules say about a kind, or UNSURE.
         """
         database = self._database
-        self._keep(_EPISODES, contact_id=episodes)
         self._keep(_APART, contact_id=apart)
         people = gathering.sql_of(
             database, self._made, self._assigned, gathering.Asked(), within=gathering.CROWD, short=True
@@ -114,7 +137,6 @@ class Shortlist:
             longest=str(ADDRESS_LONGEST),
             desks=", ".join(map(literal, sorted(ROLES))),
             own=literal(prefix),
-            episodes=_EPISODES,
             apart=_APART,
         )
         database.execute(f"CREATE OR REPLACE TEMP TABLE {_FACTS} AS {facts}")
@@ -122,10 +144,6 @@ class Shortlist:
         self._keep(_DOMAINS, domain=[domain for domain in domains if fine(domain)])
         self._keep(_ALSO, contact_id=[] if suppressed is None else self._suppressed(suppressed))
         self._ask(answer)
-        self._combinations = [
-            tuple(self._assigned.names[number - 1] for number in row[0])
-            for row in database.rows(f"SELECT DISTINCT numbers FROM {_FACTS} ORDER BY numbers")
-        ]
 
     def _suppressed(self, suppressed: Callable[[str], bool]) -> list[str]:
         """Contacts whose address is on the list."""
@@ -152,23 +170,23 @@ class Shortlist:
         """The segments that somebody has together; people tell them by number."""
         return self._combinations
 
-    def sort(self, ways: Mapping[int, tuple[int, int]], queues: Collection[int]) -> None:
+    def sort(self, ways: Mapping[int, tuple[int, int]], queues: Collection[int], *, episodes: Sequence[str]) -> None:
         """Decide what becomes of everybody.
 
         Args:
             ways: Combination → the program it leads into first, and the segment's rank there.
             queues: Programs whose candidates need not all be looked at.
+            episodes: Contacts who have one, ended or not.
         """
         database = self._database
-        numbers = {name: number for number, name in enumerate(self._assigned.names, start=1)}
         self._keep(
             _WAYS,
-            numbers=[[numbers[name] for name in combination] for combination in self._combinations],
             combination=list(range(len(self._combinations))),
             place=[ways.get(number, (None, None))[0] for number in range(len(self._combinations))],
             rank=[ways.get(number, (None, None))[1] for number in range(len(self._combinations))],
         )
         self._keep(_QUEUES, place=list(queues))
+        self._keep(_EPISODES, contact_id=episodes)
         sql = sql_files.render(
             "shortlisted",
             facts=_with_plain(),
@@ -177,6 +195,7 @@ class Shortlist:
             ways=_WAYS,
             queues=_QUEUES,
             suppressed=_ALSO,
+            episodes=_EPISODES,
             told=str(TOLD),
             candidate=str(CANDIDATE),
             inside=str(INSIDE),
@@ -223,11 +242,36 @@ class Shortlist:
         database.execute(f"UPDATE {_PLACED} SET what = {JUDGED} WHERE contact_key IN ({among})")
         return iter(database.reader(f"SELECT {_SAID}, held FROM {_DRAWN} WHERE NOT ({first})", rows=_ROWS))
 
+    def alike(self, batch: pa.RecordBatch, places: Sequence[int] | None = None) -> Iterator[Alike]:
+        """Those of a batch, or of these places in it, with those together who are alike."""
+        import numpy as np
+        import pyarrow as pa
+
+        if places is not None:
+            batch = batch.take(pa.array(places, pa.int64()))
+        if not len(batch):
+            return
+        combination, code = (batch.column(name).to_numpy().astype(np.int64) for name in ("combination", "code"))
+        own = batch.column("own").to_numpy(zero_copy_only=False)
+        kinds = ((code - UNSURE) * len(self._combinations) + combination) * 2 + own
+        order = np.argsort(kinds, kind="stable")
+        ends = [*(np.flatnonzero(np.diff(kinds[order])) + 1).tolist(), len(order)]
+        ordered, start = batch.take(pa.array(order)), 0
+        for end in ends:
+            first = order[start]
+            yield Alike(
+                ordered.slice(start, end - start),
+                self._combinations[combination[first]],
+                code=int(code[first]),
+                own=bool(own[first]),
+            )
+            start = end
+
     def people(
         self, batch: pa.RecordBatch, *further: str
     ) -> tuple[list[dict[str, Any]], list[Sequence[str]], list[int]]:
         """Rows, segments and answers of those of a batch; `further`: columns that rows have besides what is told."""
-        names = (*_TOLD, *further)
+        names = (*SHOWN, *further)
         columns = zip(*(values_of(batch.column(name)) for name in names), strict=True)
         rows = [dict(zip(names, values, strict=False)) for values in columns]
         segments: list[Sequence[str]] = [
@@ -254,13 +298,12 @@ class Shortlist:
         self._database.connection.unregister(staged)
 
 
-_TOLD = (
+SHOWN = (
     "contact_id", "inactive_days", "last_active_at", "last_active_on", "last_feature", "opted_out_here", "email",
 )  # fmt: skip
 """What lists and properties are made of."""
 
-_SAID = ", ".join((*_TOLD, "combination", "code"))
-
+_SAID = ", ".join((*SHOWN, "combination", "code", "own"))
 
 _AS_THEY_ARE = tuple(name for name in SAME if name not in YES_OR_NO)
 _KIND = (*_AS_THEY_ARE, "marks", PLAIN)
@@ -288,7 +331,7 @@ def _types() -> Mapping[str, Any]:
     import pyarrow as pa
 
     return {
-        "contact_id": pa.string(), "domain": pa.string(), "numbers": pa.list_(pa.int16()), "combination": pa.int32(),
+        "contact_id": pa.string(), "domain": pa.string(), "combination": pa.int32(),
         "place": pa.int32(), "rank": pa.int32(),
     }  # fmt: skip
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from connector.model import Contact, Page, Reject
 from connector.rules import sql_files
-from connector.warehouse import activity, features, measures, pages, people
+from connector.warehouse import activity, features, known, measures, pages, people
 from connector.warehouse.answers import (
     Checked,
     Evaluation,
@@ -152,6 +152,14 @@ class Warehouse:
         """Contacts of this system that were merged away, and whom each of them is now."""
         return people.merged(self._database, system)
 
+    def identities(self, entered: Sequence[str], *, ours: str) -> Iterator[tuple[str, str, str]]:
+        """(kind, value, contact_id): what everybody in a segment, and these contacts, are known by elsewhere."""
+        return known.identities(self._database, entered, ours=ours)
+
+    def addresses(self) -> Iterator[tuple[str, str]]:
+        """(contact_id, address) of everybody; merged people as whom they are now."""
+        return known.addresses(self._database)
+
     def flags(self, contact_ids: Sequence[str]) -> list[dict[str, Any]]:
         """What may keep these contacts off a list, as known now: opted out, bounced, deleted, merged.
 
@@ -256,3 +264,7 @@ class Warehouse:
         return measures.return_curve(
             self._database, self._made, as_of=as_of, horizon_days=horizon_days, since_days=since_days
         )
+
+    def return_curve_aside(self, as_of: date, *, horizon_days: int = 90) -> Callable[[], ReturnCurve]:
+        """The same, found when it is called, which another thread may do while this one goes on asking."""
+        return measures.return_curve_aside(self._database, self._made, as_of=as_of, horizon_days=horizon_days)

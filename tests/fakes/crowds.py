@@ -53,6 +53,7 @@ programs:
     consent: {consent}
     offers: {{ladder: [none, credit], items: {{credit: {{cost: 5, redeemed_by: "active_days_28 >= 1"}}}}}}
     sunset: {{after_episodes: 1, lasts: 15d}}
+    reasons: {{price: {{step: offer, offer: credit}}, quality: {{step: last_chance}}}}
 {second}guards: {{max_change: 100%, empty_source: refuse}}
 destinations:
   crm: {{adapter: hubspot, lists: {{segments: true, steps: true}}, properties: true, enroll: list}}

@@ -255,6 +255,10 @@ class Facts:
     def return_curve(self, _as_of: date) -> Any:
         return SimpleNamespace(p_return=(0.4, 0.3, 0.2, 0.1))
 
+    def return_curve_aside(self, as_of: date) -> Any:
+        """The same, found when it is called."""
+        return lambda: self.return_curve(as_of)
+
     def mail_health(
         self, _since: datetime, *, touches: Any = None, sent: Mapping[str, int] | None = None
     ) -> Mapping[str, Mapping[str, int]]:
@@ -414,9 +418,9 @@ class WatchedCrm(MemoryDestination):
             self.watcher.joined(self.list_names[list_id], row)
         return receipt
 
-    def _leave(self, members: set[str], row: str) -> Receipt:
+    def _leave(self, list_id: str, members: set[str], row: str) -> Receipt:
         self.watcher.left()
-        return super()._leave(members, row)
+        return super()._leave(list_id, members, row)
 
     def _write(self, row: PropertyRow) -> Receipt:
         if any(row.values.values()):

@@ -114,3 +114,14 @@ def test_ordinary_people_are_covered_and_whoever_differs_in_more_than_their_epis
         world(program(steps=(StepSettings(name="reminder", day=1, when=condition("role = 'cto'")),))),
     ):
         assert not Dues(Judge(world_of_more)).covers(waiting.episodes, waiting.segments, waiting.row)
+
+
+def test_a_step_beyond_a_skipped_one_that_asks_for_more_than_is_alike_has_them_looked_at():
+    steps = (
+        StepSettings(name="reminder", day=1, when=condition("engaged.replies = 1")),
+        StepSettings(name="offer", day=2, when=condition("role = 'cto'")),
+    )
+    waiting = person(episodes=(episode(days_ago=4),), role="cto")
+    dues = Dues(Judge(world(program(steps=steps))))
+    assert dues.covers(waiting.episodes, waiting.segments, waiting.row)
+    assert dues.fate(waiting.episodes[0], None, ()) is None

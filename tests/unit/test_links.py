@@ -98,6 +98,18 @@ def test_unsubscribing_never_expires_and_coming_back_does_after_ninety_days(acti
         assert (maker().read(made, now=NOW + later) is not None) is (action in ("unsubscribe", "preferences"))
 
 
+def test_a_surveys_token_says_who_answers_for_good_and_opens_no_link():
+    made = token("survey")
+    assert set(payload(made)) == {"v", "s", "k"}
+    for later in (timedelta(), timedelta(days=401), timedelta(days=36_500)):
+        found = maker().read(made, now=NOW + later, action="survey")
+        assert found == links.Link("survey", maker().subject(CONTACT), CAMPAIGN)
+    assert maker().read(made, now=NOW) is None
+    assert all(maker().read(made, now=NOW, action=action) is None for action in links.ACTIONS)
+    assert all(maker().read(token(action), now=NOW, action="survey") is None for action in links.ACTIONS)
+    assert links.SURVEY == personal.SURVEY
+
+
 def test_the_lifetime_is_the_playbooks():
     short = links.LinkMaker(BASE, keys=[KEY], subject_key=SUBJECTS, lifetime=timedelta(days=7))
     assert short.read(token("return", by=short), now=NOW + timedelta(days=6)) is not None

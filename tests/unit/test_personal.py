@@ -99,7 +99,8 @@ def test_a_plain_program_needs_few_properties():
         (program_of(personal=PersonalSettings(next_steps={"*": "a"})), {"winback_next_step"}),
         (
             program_of(personal=PersonalSettings(links=True)),
-            {f"winback_link_{action}" for action in ("return", "snooze", "unsubscribe", "preferences")},
+            {f"winback_link_{action}" for action in ("return", "snooze", "unsubscribe", "preferences")}
+            | {"winback_survey_token"},
         ),
     ],
 )
@@ -275,13 +276,14 @@ def test_links_are_the_contacts_own_for_this_step():
 
     def links(contact_id: str, campaign: str) -> Mapping[str, str]:
         asked.append((contact_id, campaign))
-        return {action: f"https://l.example.com/l/{action}" for action in personal.ACTIONS}
+        return {"survey": "TOKEN", **{action: f"https://l.example.com/l/{action}" for action in personal.ACTIONS}}
 
     program = program_of(personal=PersonalSettings(links=True))
     values = said(program, links=links)
     assert asked == [("x:1", "win-back/offer")]
     assert values["winback_link_unsubscribe"] == "https://l.example.com/l/unsubscribe"
-    assert said(program)["winback_link_unsubscribe"] is None
+    assert values["winback_survey_token"] == "TOKEN"
+    assert said(program)["winback_link_unsubscribe"] is said(program)["winback_survey_token"] is None
 
 
 def test_a_program_without_links_signs_none():

@@ -1,14 +1,14 @@
 -- A share of the people a plan may have to do with, by id, with what programs look at. What any system has marked of the same
 -- person is marked here; opted_out_here is what this contact's own system says. What a system merely says it saw last (attributes
 -- such as email_last_click_at) counts once, and only where no such event is stored.
--- {people}: the features relation with `numbers`, the member's segments, and `seen`, what attributes say. {entered}:
+-- {people}: the features relation with `combination`, the member's segments, and `seen`, what attributes say. {entered}:
 -- contact_key, entered_at. {signals}, {said_no}, {second}: as they are called. {days}: days, of activity, by
 -- contact. {paid}: last_paid_at by contact.
 -- {teammates}: active people by account_id. {confirmed}: confirmed_at by system. {hours}: best_hour by contact; {best}:
 -- that of everybody else. {columns}: of the relation. {sorted}: by id, where that is wanted.
 SELECT
     {columns},
-    numbers,
+    combination,
     coalesce(n.opted_out, false) OR f.opted_out AS opted_out,
     f.opted_out AS opted_out_here,
     coalesce(n.bounced, false) OR f.bounced AS bounced,

@@ -3,13 +3,13 @@
 -- {people}: the rows of people. {same}: columns as they are. {marks}: a number that many yes or no go into: a table of a
 -- million people is written twice as fast for it. {silent}: nothing happened since entry. {local}: what a
 -- plain local part looks like, as a regular expression. {local_longest}, {longest}: of an address. {desks}: local parts
--- that are no person's. {own}: what contact ids of this CRM begin with. {episodes}: contact_id of whoever has one, ended
--- or not. {apart}: contact_id of whoever is judged by more than their row.
+-- that are no person's. {own}: what contact ids of this CRM begin with. {apart}: contact_id of whoever is judged by more
+-- than their row.
 SELECT
     contact_key,
     contact_id,
     account_id,
-    numbers,
+    combination,
     timezone,
     inactive_days,
     last_active_at,
@@ -27,6 +27,5 @@ SELECT
         THEN split_part(email, '@', 2)
     END AS domain,
     starts_with(contact_id, {own}) AS own,
-    contact_id IN (FROM {episodes}) AS inside,
     contact_id IN (FROM {apart}) AS apart
 FROM ({people})

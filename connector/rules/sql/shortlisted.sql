@@ -1,7 +1,8 @@
 -- What becomes of everybody a plan may have to do with: whether all is said of them, whether they may enter, whether they are
 -- in a program and silent, or must be looked at.
--- {facts}: shortlist, with plain. {kinds}: every kind with its answer, code: -1 none, 0 eligible. {same_kind}: a join of f and k.
--- {ways}: segment numbers with combination, and where they lead: place, rank. {queues}: places of programs whose candidates
+-- {facts}: shortlist, with plain. {episodes}: contact_id of whoever has one, ended or not. {kinds}: every kind with its
+-- answer, code: -1 none, 0 eligible. {same_kind}: a join of f and k.
+-- {ways}: where each combination of segments leads: place, rank. {queues}: places of programs whose candidates
 -- need not all be looked at. {suppressed}: contact_id of whoever is on the suppression list.
 -- {told}, {candidate}, {inside}, {judged}: the answers.
 SELECT
@@ -15,8 +16,9 @@ SELECT
     f.last_feature,
     f.opted_out_here,
     f.email,
+    f.own,
     f.inside,
-    w.combination,
+    f.combination,
     w.place,
     w.rank,
     k.code,
@@ -28,6 +30,6 @@ SELECT
         WHEN f.last_active_on IS NULL OR w.place NOT IN (FROM {queues}) THEN {judged}
         ELSE {candidate}
     END::TINYINT AS what
-FROM {facts} AS f
+FROM (SELECT *, contact_id IN (FROM {episodes}) AS inside FROM {facts}) AS f
 JOIN {kinds} AS k ON {same_kind}
-JOIN {ways} AS w ON w.numbers = f.numbers
+JOIN {ways} AS w USING (combination)
