@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from connector.model import (
     Account,
+    Callback,
     Contact,
     Cursor,
     Ensured,
+    FeedbackRow,
     Finding,
     ListRef,
     Page,
@@ -170,6 +172,8 @@ class Capabilities:
 
     enrollments_per_batch: Most rows for `enroll`, `unenroll` and `enrolled`; 0: it cannot enroll.
     opt_outs_per_batch: Most rows for `opt_out` and `opted_out`; 0: it cannot write opt-outs.
+    feedback_per_batch: Most rows for `record_feedback` and `recorded_feedback`; 0: it keeps no notes.
+    callbacks_per_call: Most rows for `complete`; 0: no workflow of it ever waits for us.
     """
 
     members_per_call: int
@@ -178,6 +182,8 @@ class Capabilities:
     properties_per_read: int
     enrollments_per_batch: int = 0
     opt_outs_per_batch: int = 0
+    feedback_per_batch: int = 0
+    callbacks_per_call: int = 0
 
 
 @runtime_checkable
@@ -264,6 +270,21 @@ class Destination(Protocol):
     def opted_out(self, row_ids: Sequence[str]) -> Mapping[str, bool]:
         """Whether the system will mail each contact no marketing; contacts that do not exist are left out."""
 
+    def record_feedback(self, rows: Sequence[FeedbackRow]) -> Sequence[Receipt]:
+        """Write at most `feedback_per_batch` notes and tasks; one receipt per row, in order, named by the row's `key`.
+
+        What is there already, by its key, is UNCHANGED: a lost answer never makes two notes of one.
+        """
+
+    def recorded_feedback(self, rows: Sequence[FeedbackRow]) -> Mapping[str, bool]:
+        """Whether each note or task is there, by key; rows of records that do not exist are left out."""
+
+    def complete(self, callbacks: Sequence[Callback]) -> Sequence[Receipt]:
+        """Let at most `callbacks_per_call` waiting workflows go on; one receipt per callback, in order, by its id.
+
+        One that waits no more (completed before, or its time is over) is UNCHANGED.
+        """
+
     def forecast(self, work: Work) -> int:
         """Calls this destination will make for this work if nothing goes wrong."""
 
@@ -278,7 +299,7 @@ class Work:
     member_batches: Calls of `change_members` after batching.
     property_batches: Calls of `set_properties` after batching.
     enrollments: Contacts to enroll or unenroll, in any workflow. workflows: How many workflows they are for.
-    opt_outs: Contacts to unsubscribe.
+    opt_outs: Contacts to unsubscribe. feedback: Notes and tasks.
     """
 
     lists_to_create: int
@@ -289,6 +310,7 @@ class Work:
     enrollments: int = 0
     workflows: int = 0
     opt_outs: int = 0
+    feedback: int = 0
 
 
 @dataclass(frozen=True, slots=True)

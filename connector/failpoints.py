@@ -31,11 +31,18 @@ FAILPOINTS: Mapping[str, str] = {
     "apply.finished": "everything is written, the plan is not marked as applied",
     "recover.read_back": "an unknown write was read back, the ledger does not know",
     "recover.settled": "one unknown write is settled, others may be left",
+    "relay.claimed": "the relay has leased what is to be written, nothing of it is written",
+    "relay.written": "the CRM holds it and the ledger says so, the outbox does not know",
+    "relay.ended": "the outbox knows of one kind of end, others may be left",
+    "relay.completed": "a workflow of the CRM went on, the outbox does not know",
 }
 """Every failpoint there is, by name, with the state the world is in when it is hit."""
 
 DECIDING = frozenset({"apply.deciding", "apply.decided"})
 """Those that only a playbook with a program comes past."""
+
+RELAYING = frozenset(name for name in FAILPOINTS if name.startswith("relay."))
+"""Those that only the relay comes past."""
 
 _hits: Counter[str] = Counter()
 

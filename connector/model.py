@@ -209,6 +209,30 @@ class PropertyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedbackRow:
+    """What somebody told us, for people who work in the CRM: a note on their record, or a task for its owner.
+
+    key: Ours; it is written along, and what carries it already is not written a second time. No personal data in it.
+    row_id: The record, without its system's prefix.
+    """
+
+    key: str
+    row_id: str
+    at: datetime
+    title: str
+    text: str
+    task: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A workflow of the CRM that waits for us, and the output fields it goes on with."""
+
+    callback_id: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ListRef:
     """A list as the destination knows it."""
 

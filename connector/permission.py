@@ -30,8 +30,8 @@ def plain_reason(row: Mapping[str, Any]) -> str | None:
 class StillAllowed:
     """Who may not be added to a list, asked again just before each batch is written.
 
-    The facts cannot move while we hold the lock; the consent ledger can: a click on unsubscribe, a webhook, another
-    process. It is read anew for every batch.
+    The facts cannot move while we hold the lock; the consent ledger and the stops can: a click on unsubscribe, a login
+    heard by a webhook, another process. They are read anew for every batch.
     """
 
     def __init__(self, workspace: Workspace, system: str) -> None:
@@ -59,6 +59,8 @@ class StillAllowed:
             said = ledger_reason(state, now)
             if said is not None:
                 blocked.setdefault(contact_id.removeprefix(self._prefix), said)
+        for contact_id, (said, _) in self._workspace.journal.stops.of(contact_ids).items():
+            blocked.setdefault(contact_id.removeprefix(self._prefix), said)
         return blocked
 
     def _suppressed(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ the others in a row, so that what a scheduler does is what a person can do by ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 from connector.errors import EmptySource, SettingError, WinbackError
+from connector.heard import SOURCE as HEARD
 from connector.holdings import adopt_lists, current, drop_what_is_gone, read_back, settle
 from connector.permission import StillAllowed
+from connector.writing import RUN_WAITS_SECONDS, writing
 
 if TYPE_CHECKING:
     from connector.contracts import RateBudget
@@ -54,6 +57,8 @@ def pull_sources(
         if name not in sources:
             raise SettingError(f"no source {name!r} in the playbook", hint=f"sources: {', '.join(sources)}")
     reports = []
+    if names is None:
+        _take_over_stops(workspace)
     for name in names or sources:
         source = workspace.source(name)
         for info in source.streams():
@@ -71,9 +76,30 @@ def pull_sources(
                     on_cursor=_mirror_cursor(workspace, name, info.name),
                 )
             )
+    if names is None:
+        from connector.live.facts_source import pull_facts
+
+        reports += pull_facts(workspace, still_ours=still_ours)
     _say_what_was_set_aside(workspace, reports)
     _say_who_is_unknown(workspace, ready_people(workspace))
     return reports
+
+
+def _take_over_stops(workspace: Workspace) -> None:
+    """Forget stops from before the last complete reading began: the facts know by now, also those a CRM is late with.
+
+    Whoever was stopped since is kept out for one reading more, though the facts may say so themselves.
+    """
+    journal = workspace.journal
+    newest, last = journal.stops.newest(), journal.cursors.load(HEARD, _STOPS)
+    if last is not None:
+        journal.stops.clear(int(last["upto"]))
+    if newest or last is not None:
+        journal.cursors.save(HEARD, _STOPS, {"upto": newest}, workspace.clock.now())
+
+
+_STOPS = "stops"
+"""The cursor of what a reading took over."""
 
 
 def _say_what_was_set_aside(workspace: Workspace, reports: Sequence[PullReport]) -> None:
@@ -205,7 +231,8 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
     settings = workspace.playbook.destinations[name]
     day = as_of or workspace.today()
     now = workspace.clock.now()
-    settle(workspace, name)
+    with writing(workspace.journal, workspace.clock, wait_seconds=RUN_WAITS_SECONDS):
+        settle(workspace, name)
     _require_facts(workspace)
     drift = read_back(workspace, name) if refresh else drop_what_is_gone(workspace, name) + adopt_lists(workspace, name)
     for note in drift:
@@ -248,7 +275,8 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
         programs=aim.programs,
         rejected=workspace.journal.rejections.active(name),
         reachable=aim.reachable,
-        sources=workspace.warehouse.source_stats(),
+        # What was heard between runs is no source that could fall silent.
+        sources=[stat for stat in workspace.warehouse.source_stats() if stat.source != HEARD],
         guards=workspace.playbook.guards,
         allowance=_allowance(settings.options.rate),
         folder=destination.folder,
@@ -395,7 +423,9 @@ def undo(workspace: Workspace, run_id: str, *, still_ours: StillOurs = unlocked)
     with _Recorded(workspace, "undo") as recorded:
         context = _context(workspace, name, recorded.run_id, still_ours=still_ours, fresh=None)
         context = replace(context, consent=_also(context.consent, _must_be_in_nothing(workspace, name)))
-        recorded.report = undo_run(run_id, context, folder=workspace.folder("undo"), destination_name=name)
+        folder = workspace.folder("undo")
+        with _writing(workspace, context, name) as locked:
+            recorded.report = undo_run(run_id, locked, folder=folder, destination_name=name)
     return Applied(recorded.report)
 
 
@@ -433,6 +463,10 @@ def publish(workspace: Workspace, as_of: date) -> dict[str, str]:
     if last is None or not same_playbook or {key: last.summary.get(key) for key in basis} != basis:
         warehouse.record_evaluation(as_of)
         journal.decisions.publish(as_of, _decisions(workspace, as_of))
+        if workspace.playbook.webhooks is not None:
+            from connector.live.publishing import identities
+
+            journal.known.publish(identities(workspace))
     return basis
 
 
@@ -449,7 +483,46 @@ def _apply(workspace: Workspace, plan: Plan, run_id: str, *, still_ours: StillOu
     name = plan.destination
     workspace.journal.plans.save(plan.plan_id, plan.summary(), workspace.clock.now())
     context = _context(workspace, name, run_id, still_ours=still_ours, fresh=lambda: fingerprints(workspace, name))
-    return apply_plan(plan, context, undo_path=undo_file(workspace.folder("undo"), run_id, name))
+    undo_path = undo_file(workspace.folder("undo"), run_id, name)
+    with _writing(workspace, context, name) as locked:
+        return apply_plan(plan, locked, undo_path=undo_path)
+
+
+RELAY_EVERY_SECONDS = 2.0
+"""While a run writes, which can take an hour, it looks this often whether somebody is to come off at once."""
+
+
+class _Between:
+    """What a run does before each of its batches: it relays what is due, for it holds the lock."""
+
+    def __init__(self, workspace: Workspace, name: str, run_id: str, check_lock: StillOurs) -> None:
+        from connector.live.relay import Relay
+
+        self._clock = workspace.clock
+        self._relay = Relay(workspace, name)
+        self._run_id = run_id
+        self._check_lock = check_lock
+        self._relayed_at: float | None = None
+
+    def __call__(self) -> None:
+        now = self._clock.monotonic()
+        if self._relayed_at is None or now - self._relayed_at >= RELAY_EVERY_SECONDS:
+            self._relayed_at = now
+            self._relay.within(run_id=self._run_id, check_lock=self._check_lock)
+
+
+@contextmanager
+def _writing(workspace: Workspace, context: ApplyContext, name: str) -> Iterator[ApplyContext]:
+    """The context of a section that writes: with the lock, and with what is due done between its batches."""
+    with writing(workspace.journal, workspace.clock, wait_seconds=RUN_WAITS_SECONDS) as lock:
+        ours = context.check_lock
+
+        def check_locks() -> None:
+            ours()
+            lock.check()
+
+        between = _Between(workspace, name, context.run_id, check_locks)
+        yield replace(context, check_lock=check_locks, between=between)
 
 
 def _context(

@@ -26,3 +26,20 @@ def workflow_of(target: str) -> str:
 def is_list(target: str) -> bool:
     """Whether a target in the books is a list of the CRM."""
     return target != OPT_OUT_LIST and not is_workflow(target)
+
+
+_LIVE = "live-"
+
+
+def live_plan(content: str) -> str:
+    """The id of a small plan that the relay carries out between runs."""
+    return f"{_LIVE}{content}"
+
+
+def is_live(plan_id: str) -> bool:
+    """Whether what belongs to this plan was written between runs.
+
+    It takes people off and clears what was written about them, so that a plan made before says nothing about it that
+    would be wrong: such a plan stays valid.
+    """
+    return plan_id.startswith(_LIVE)

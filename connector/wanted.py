@@ -11,6 +11,22 @@ from connector.program.model import Driver, Episode, Program
 from connector.targets import workflow_list
 
 
+class FeedbackLike(Protocol):
+    """Where answers go."""
+
+    @property
+    def property(self) -> str:
+        """The property a reason is written to."""
+
+
+class WebhooksLike(Protocol):
+    """What other systems tell us."""
+
+    @property
+    def feedback(self) -> FeedbackLike:
+        """What becomes of answers."""
+
+
 class PlaybookLike(Protocol):
     """What is asked of a playbook."""
 
@@ -21,6 +37,10 @@ class PlaybookLike(Protocol):
     @property
     def programs(self) -> tuple[Program, ...]:
         """The programs, in order of priority."""
+
+    @property
+    def webhooks(self) -> WebhooksLike | None:
+        """What other systems tell us; None when nothing does."""
 
 
 class ListsLike(Protocol):
@@ -39,6 +59,10 @@ LIST_PREFIX = "winback · "
 
 SEGMENT_PROPERTY = "winback_segment"
 """The property that names the segments a contact is in; its choices are the playbook's segments."""
+
+
+FEEDBACK_SCORE = "winback_feedback_score"
+FEEDBACK_AT = "winback_feedback_at"
 
 
 def list_name(segment: str) -> str:
@@ -104,8 +128,32 @@ def owned_lists(playbook: PlaybookLike, lists: ListsLike, enroll: str) -> tuple[
 
 
 def owned_properties(playbook: PlaybookLike) -> tuple[PropertySpec, ...]:
-    """Every contact property the playbook asks for: the segments', then the programs'."""
-    return (*property_specs(playbook.segments), *(personal.specs(playbook.programs) if playbook.programs else ()))
+    """Every contact property the playbook asks for: the segments', the programs', then what people told us."""
+    of_programs = personal.specs(playbook.programs) if playbook.programs else ()
+    return (*property_specs(playbook.segments), *of_programs, *feedback_specs(playbook))
+
+
+def feedback_specs(playbook: PlaybookLike) -> tuple[PropertySpec, ...]:
+    """The properties that hold what a contact answered last; none where the playbook hears of no answers."""
+    name = reason_property(playbook)
+    if name is None:
+        return ()
+    return (
+        PropertySpec(name, "Winback reason", "choices", "Why this person left, by their last answer.", _reasons()),
+        PropertySpec(FEEDBACK_SCORE, "Winback feedback score", "number", "The score of this person's last answer."),
+        PropertySpec(FEEDBACK_AT, "Winback feedback at", "datetime", "When this person last answered, in UTC."),
+    )
+
+
+def reason_property(playbook: PlaybookLike) -> str | None:
+    """The property that says why somebody left; None where the playbook hears of no answers."""
+    return None if playbook.webhooks is None else playbook.webhooks.feedback.property
+
+
+def _reasons() -> tuple[tuple[str, str], ...]:
+    from connector.reasons.codes import REASONS
+
+    return tuple(REASONS.items())
 
 
 def property_specs(segments: Iterable[Segment]) -> tuple[PropertySpec, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from adapters.hubspot import versions
 from adapters.hubspot.client import HubSpotClient, HubSpotRejected, MissingScopesError
+from adapters.hubspot.feedback import SCOPES
 from connector.contracts import Connection
 from connector.errors import CredentialsError, WinbackError
 from connector.model import Finding, Severity
@@ -25,6 +26,7 @@ PREFERENCE_SCOPES: Final = (
     "communication_preferences.write",
     "communication_preferences.read_write",
 )
+FEEDBACK_SCOPES: Final = SCOPES
 
 _SUNSET_NOTICE: Final = timedelta(days=180)
 _CLOCK_TOLERANCE: Final = timedelta(minutes=2)
@@ -138,6 +140,28 @@ def check_opt_outs(client: HubSpotClient) -> Iterator[Finding]:
         Severity.WARNING,
         "cannot be written: who opts out elsewhere is left out of every list, but stays subscribed in HubSpot",
         f"add the scopes {PREFERENCE_SCOPES[0]} and {PREFERENCE_SCOPES[1]} to the key in HubSpot",
+    )
+
+
+def check_feedback(client: HubSpotClient) -> Iterator[Finding]:
+    """Whether answers can be written as notes and tasks; without it they still become values of the contact."""
+    path = client.path("objects", "/notes/batch/create")
+    found = _probe(
+        "hubspot notes",
+        "can be written",
+        lambda: client.call("POST", path, body={"inputs": []}, effect=Effect.READ, attempts=2),
+        FEEDBACK_SCOPES[0],
+    )
+    scopes = client.token_scopes() if found.severity is Severity.OK else None
+    lacks = [] if scopes is None else [scope for scope in FEEDBACK_SCOPES if scope not in scopes]
+    if found.severity is Severity.OK and not lacks:
+        yield found
+        return
+    yield Finding(
+        "hubspot notes",
+        Severity.WARNING,
+        "cannot be written: what people answer goes into contact properties only",
+        f"add the scopes {', '.join(lacks or FEEDBACK_SCOPES)} to the key in HubSpot",
     )
 
 

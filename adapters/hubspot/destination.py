@@ -7,9 +7,9 @@ from datetime import datetime
 from math import ceil
 from typing import Any, Final
 
-from adapters.hubspot import enrollments, opt_outs
+from adapters.hubspot import callbacks, enrollments, feedback, opt_outs
 from adapters.hubspot.batches import BatchWriter
-from adapters.hubspot.checks import check_connection, check_opt_outs, check_writing
+from adapters.hubspot.checks import check_connection, check_feedback, check_opt_outs, check_writing
 from adapters.hubspot.client import HubSpotClient, HubSpotRejected, text_ids
 from adapters.hubspot.lists import CONTACT_TYPE, list_named
 from adapters.hubspot.options import HubSpotOptions
@@ -17,7 +17,17 @@ from adapters.hubspot.properties import PropertyDefinitions
 from adapters.hubspot.workflows import CALLS_PER_WORKFLOW, Workflows
 from connector.contracts import Capabilities, Connection, Work
 from connector.errors import OutcomeUnknown, ProviderError, RejectedError
-from connector.model import Ensured, Finding, ListRef, Outcome, PropertyRow, PropertySpec, Receipt
+from connector.model import (
+    Callback,
+    Ensured,
+    FeedbackRow,
+    Finding,
+    ListRef,
+    Outcome,
+    PropertyRow,
+    PropertySpec,
+    Receipt,
+)
 from connector.paging import walk_cursor
 from connector.rest import Effect
 
@@ -51,6 +61,8 @@ class HubSpotDestination:
             reporter=connection.reporter,
         )
         self._opt_outs = opt_outs.OptOuts(self._client)
+        self._feedback = feedback.Feedback(self._client)
+        self._callbacks = callbacks.Callbacks(self._client)
         self.capabilities = Capabilities(
             members_per_call=self._options.members_per_call,
             properties_per_call=PROPERTIES_PER_CALL,
@@ -58,6 +70,8 @@ class HubSpotDestination:
             properties_per_read=PROPERTIES_PER_CALL,
             enrollments_per_batch=enrollments.BATCH,
             opt_outs_per_batch=opt_outs.BATCH,
+            feedback_per_batch=feedback.BATCH,
+            callbacks_per_call=callbacks.BATCH,
         )
 
     def check(self) -> Iterator[Finding]:
@@ -65,6 +79,7 @@ class HubSpotDestination:
         yield from check_connection(self._client, self._connection)
         yield from check_writing(self._client)
         yield from check_opt_outs(self._client)
+        yield from check_feedback(self._client)
         yield from self._definitions.check_room()
 
     # --- lists --------------------------------------------------------------------------------------------------
@@ -296,6 +311,20 @@ class HubSpotDestination:
         """Whether contacts are opted out of all marketing mail."""
         return self._opt_outs.read(row_ids)
 
+    # --- what people told us ------------------------------------------------------------------------------------
+
+    def record_feedback(self, rows: Sequence[FeedbackRow]) -> Sequence[Receipt]:
+        """Write notes on contacts and tasks for their owners; see `feedback.py`."""
+        return self._feedback.record(rows)
+
+    def recorded_feedback(self, rows: Sequence[FeedbackRow]) -> Mapping[str, bool]:
+        """Whether each note or task is there."""
+        return self._feedback.recorded(rows)
+
+    def complete(self, waiting: Sequence[Callback]) -> Sequence[Receipt]:
+        """Let workflows that wait for us go on; see `callbacks.py`."""
+        return self._callbacks.complete(waiting)
+
     # --- forecast -----------------------------------------------------------------------------------------------
 
     def forecast(self, work: Work) -> int:
@@ -318,6 +347,7 @@ class HubSpotDestination:
             calls, made = calls + rosters, made + rosters
         if work.opt_outs:
             calls += work.opt_outs + ceil(work.opt_outs / opt_outs.BATCH)
+        calls += feedback.CALLS_PER_BATCH * ceil(work.feedback / feedback.BATCH)
         if made:
             calls += 1 if self.folder in self._read_folders_or_none() else 2
         return calls

@@ -38,6 +38,10 @@ RESOURCES: Final[dict[str, Resource]] = {
     # No dated version of the workflows is out of beta, and enrolling one contact has no successor at all.
     "automation": Resource("/automation/{version}", "/automation/{version}", "v4", only=True),
     "enrollments": Resource("/automation/{version}/workflows", "/automation/{version}/workflows", "v2", only=True),
+    "associations": Resource("/crm/associations/{version}", "/crm/{version}/associations", "2026-09", undated="v4"),
+    "callbacks": Resource(
+        "/automation/actions/callbacks/{version}", "/automation/{version}/actions/callbacks", "2026-09", undated="v4"
+    ),
     "preferences": Resource(
         "/communication-preferences/{version}", "/communication-preferences/{version}", "2026-09", undated="v4"
     ),

@@ -27,6 +27,7 @@ from connector.plan.document import Allowance, ListChange, Plan, Sample
 from connector.plan.guards import Change, DefaultGuards, GuardInputs, GuardSettings, SourceState, check_guards
 from connector.plan.steps import (
     AddMembers,
+    AnswerAsks,
     CloseEpisodes,
     Enroll,
     EnsureList,
@@ -35,6 +36,7 @@ from connector.plan.steps import (
     OpenEpisodes,
     OptOut,
     PropertyChange,
+    RecordFeedback,
     RemoveMembers,
     SetProperties,
     Step,
@@ -99,6 +101,8 @@ class Wanted:
     specs: The properties we own. A name that is not among them is never touched.
     enrolled: Who is to be in which workflow, where enrollment is direct (workflow id, then record id to contact id).
     opt_outs: Records whose opt-out the CRM has not heard of.
+    kept: Properties that are made like the others, and whose values no plan writes or clears: they say what somebody
+        told us, whatever becomes of them in segments and programs.
     """
 
     lists: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -106,16 +110,21 @@ class Wanted:
     specs: tuple[PropertySpec, ...] = ()
     enrolled: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     opt_outs: Collection[str] = ()
+    kept: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What the programs decided, to be written down in the journal as the plan is carried out."""
+    """What the programs decided, to be written down in the journal as the plan is carried out.
+
+    answers: Key of a CRM's request for an entry → what was decided.
+    """
 
     enter: Sequence[Entry] = ()
     move: Sequence[Move] = ()
     exit: Sequence[Exit] = ()
     splits: Mapping[str, Split] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +213,7 @@ def build_plan(inputs: PlanInputs) -> Plan:
         *(AddMembers(diff.name, diff.retry, retried=True) for diff in diffs if diff.retry),
         *(Enroll(diff.name, diff.add) for diff in workflows if diff.add),
         *(Enroll(diff.name, diff.retry, retried=True) for diff in workflows if diff.retry),
+        *([AnswerAsks(tuple(sorted(decided.answers.items())))] if decided.answers else []),
     )
     guards = check_guards(
         GuardInputs(
@@ -259,6 +269,7 @@ def protection(inputs: PlanInputs) -> Plan:
                     for workflow in _held_workflows(current)
                 },
                 opt_outs=inputs.wanted.opt_outs,
+                kept=inputs.wanted.kept,
             ),
             current=replace(current, properties=blocked_values),
             decided=Decided(exit=[leaving for leaving in inputs.decided.exit if leaving.reason in _WIN_AT_ONCE_EXITS]),
@@ -272,7 +283,7 @@ def protection(inputs: PlanInputs) -> Plan:
 
 def _outside(step: Step) -> bool:
     """Whether a step is a write to the destination."""
-    return not isinstance(step, CloseEpisodes | OpenEpisodes | MoveEpisodes)
+    return not isinstance(step, CloseEpisodes | OpenEpisodes | MoveEpisodes | AnswerAsks)
 
 
 def work_of(steps: Sequence[Step], capabilities: Capabilities) -> Work:
@@ -287,6 +298,7 @@ def work_of(steps: Sequence[Step], capabilities: Capabilities) -> Work:
         enrollments=sum(len(step.row_ids) for step in steps if isinstance(step, Enroll | Unenroll)),
         workflows=len({step.workflow for step in steps if isinstance(step, Enroll | Unenroll)}),
         opt_outs=sum(len(step.row_ids) for step in steps if isinstance(step, OptOut)),
+        feedback=sum(len(step.rows) for step in steps if isinstance(step, RecordFeedback)),
     )
 
 
@@ -473,7 +485,8 @@ def _quarantined_rows(inputs: PlanInputs) -> Iterator[str]:
 def _property_changes(inputs: PlanInputs) -> Iterator[PropertyChange]:
     """Each record whose values differ, in the order of its id."""
     wanted, current = inputs.wanted.properties, inputs.current.properties
-    cleared: Values = dict.fromkeys(spec.name for spec in inputs.wanted.specs)
+    kept = frozenset(inputs.wanted.kept)
+    cleared: Values = dict.fromkeys(spec.name for spec in inputs.wanted.specs if spec.name not in kept)
     for row_id in sorted({*wanted, *current}):
         reason = inputs.blocked.get(row_id)
         if reason in GONE or row_id in inputs.frozen:

@@ -19,11 +19,12 @@ from typing import Any, TypeAlias, assert_never
 
 from connector.contracts import chunks
 from connector.errors import StalePlan, StateError
-from connector.model import PropertySpec
+from connector.model import FeedbackRow, PropertySpec
 from connector.plan.guards import GuardResult
 from connector.plan.packing import pack, pack_entry, unpack, unpack_entry
 from connector.plan.steps import (
     AddMembers,
+    AnswerAsks,
     CloseEpisodes,
     Enroll,
     EnsureList,
@@ -32,6 +33,7 @@ from connector.plan.steps import (
     OpenEpisodes,
     OptOut,
     PropertyChange,
+    RecordFeedback,
     RemoveList,
     RemoveMembers,
     RemoveProperty,
@@ -142,7 +144,8 @@ class Plan:
     def written_rows(self) -> int:
         """Rows of all steps that are writes to the destination."""
         direct = sum(len(step.row_ids) for step in self.steps if isinstance(step, OptOut | Enroll | Unenroll))
-        return self.added + self.removed + self.set + direct
+        told = sum(len(step.rows) for step in self.steps if isinstance(step, RecordFeedback))
+        return self.added + self.removed + self.set + direct + told
 
     @property
     def entered(self) -> int:
@@ -257,7 +260,7 @@ class Plan:
         return document
 
 
-def step_rows(number: int, step: Step) -> Iterator[Row]:  # noqa: C901  # one case per kind of step
+def step_rows(number: int, step: Step) -> Iterator[Row]:  # noqa: C901, PLR0912  # one case per kind of step
     """The rows of one step; a step without rows yields none."""
     match step:
         case RemoveMembers() | AddMembers() | OptOut() | Enroll() | Unenroll():
@@ -266,6 +269,9 @@ def step_rows(number: int, step: Step) -> Iterator[Row]:  # noqa: C901  # one ca
         case SetProperties():
             for row in step.rows:
                 yield number, row.row_id, None, row.values, row.before
+        case RecordFeedback():
+            for note in step.rows:
+                yield number, note.key, None, pack(note), None
         case OpenEpisodes():
             for entry in step.entries:
                 yield number, entry.episode.episode_id, None, pack_entry(entry), None
@@ -275,6 +281,9 @@ def step_rows(number: int, step: Step) -> Iterator[Row]:  # noqa: C901  # one ca
         case CloseEpisodes():
             for leaving in step.exits:
                 yield number, leaving.episode_id, None, pack(leaving), None
+        case AnswerAsks():
+            for key, decision in step.answers:
+                yield number, key, None, {"decision": decision}, None
         case EnsureProperty() | EnsureList() | RemoveList() | RemoveProperty():
             return
         case _:
@@ -297,12 +306,12 @@ def _size(step: Step) -> int:
     return len(_content(step))
 
 
-def _content(step: Step) -> Sequence[Any]:
+def _content(step: Step) -> Sequence[Any]:  # noqa: PLR0911  # one case per kind of step
     """The rows of one step as they are."""
     match step:
         case RemoveMembers() | AddMembers() | OptOut() | Enroll() | Unenroll():
             return step.row_ids
-        case SetProperties():
+        case SetProperties() | RecordFeedback():
             return step.rows
         case OpenEpisodes():
             return step.entries
@@ -310,6 +319,8 @@ def _content(step: Step) -> Sequence[Any]:
             return step.moves
         case CloseEpisodes():
             return step.exits
+        case AnswerAsks():
+            return step.answers
         case EnsureProperty() | EnsureList() | RemoveList() | RemoveProperty():
             return ()
         case _:
@@ -334,7 +345,7 @@ def _head(step: Step) -> dict[str, Any]:  # noqa: PLR0911  # one head per kind o
         case OpenEpisodes():
             splits = {name: pack(split) for name, split in sorted(step.splits.items())}
             return {"kind": step.kind, "count": len(step.entries), "splits": splits}
-        case OptOut() | MoveEpisodes() | CloseEpisodes():
+        case OptOut() | RecordFeedback() | MoveEpisodes() | CloseEpisodes() | AnswerAsks():
             return {"kind": step.kind, "count": _size(step)}
         case EnsureProperty() | EnsureList() | RemoveList() | RemoveProperty():
             return {"kind": step.kind, **asdict(step)}
@@ -545,10 +556,12 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any], list[Row]
     RemoveList.kind: lambda _, fields, __: RemoveList(**fields),
     RemoveProperty.kind: lambda _, fields, __: RemoveProperty(**fields),
     OptOut.kind: lambda _, __, rows: OptOut(_ids(rows)),
+    RecordFeedback.kind: lambda _, __, rows: RecordFeedback(tuple(unpack(FeedbackRow, row[3] or {}) for row in rows)),
     Enroll.kind: lambda _, fields, rows: Enroll(row_ids=_ids(rows), **fields),
     Unenroll.kind: lambda _, fields, rows: Unenroll(row_ids=_ids(rows), **fields),
     OpenEpisodes.kind: lambda _, fields, rows: _opening(fields, rows),
     MoveEpisodes.kind: lambda _, __, rows: MoveEpisodes(tuple(unpack(Move, row[3] or {}) for row in rows)),
     CloseEpisodes.kind: lambda _, __, rows: CloseEpisodes(tuple(unpack(Exit, row[3] or {}) for row in rows)),
+    AnswerAsks.kind: lambda _, __, rows: AnswerAsks(tuple((row[1], str((row[3] or {})["decision"])) for row in rows)),
 }
 """How each kind of step is read back: from its head, its own fields, and its rows."""

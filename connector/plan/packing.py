@@ -8,6 +8,7 @@ from dataclasses import fields
 from datetime import date, datetime
 from typing import Any, TypeVar, get_type_hints
 
+from connector.model import FeedbackRow
 from connector.program.model import Entry, Episode, Exit, Move, Split
 
 T = TypeVar("T")
@@ -74,4 +75,6 @@ def _reader(hint: str) -> Any:
     return str
 
 
-_READERS: Mapping[Any, Mapping[str, Any]] = {kind: _readers_by_field(kind) for kind in (Episode, Move, Exit, Split)}
+_READERS: Mapping[Any, Mapping[str, Any]] = {
+    kind: _readers_by_field(kind) for kind in (Episode, Move, Exit, Split, FeedbackRow)
+}

@@ -6,15 +6,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from connector.contracts import Clock, Destination, chunks
 from connector.errors import RejectedError, RetriableError
 from connector.failpoints import failpoint
-from connector.model import Outcome, Receipt
+from connector.model import FeedbackRow, Outcome, Receipt
 from connector.plan.sending import ReadBack
 from connector.plan.steps import Values
-from connector.targets import workflow_of
+from connector.targets import is_live, workflow_of
 
 NO_MERGES: Mapping[str, str] = {}
 
@@ -121,6 +121,26 @@ def opt_out_reader(destination: Destination) -> ReadBack:
     return destination.opted_out
 
 
+def feedback_reader(destination: Destination, notes: Mapping[str, FeedbackRow]) -> ReadBack:
+    """Asks the destination which of these notes it has, by their keys."""
+    return lambda keys: destination.recorded_feedback([notes[key] for key in keys])
+
+
+def notes_payload(notes: Iterable[FeedbackRow]) -> Mapping[str, Any]:
+    """What the ledger keeps of notes, enough to find each again: whose they are, not what they say."""
+    return {
+        "notes": {note.key: {"row_id": note.row_id, "task": note.task, "at": note.at.isoformat()} for note in notes}
+    }
+
+
+def _notes_of(batch: Batch) -> Mapping[str, FeedbackRow]:
+    kept = (batch.payload or {})["notes"]
+    return {
+        key: FeedbackRow(key, note["row_id"], datetime.fromisoformat(note["at"]), "", "", task=note["task"])
+        for key, note in kept.items()
+    }
+
+
 def _undecided(batch: Batch) -> tuple[str, ...]:
     """What is open about a batch: rows, or its target for the kinds without rows."""
     if batch.about_rows:
@@ -128,7 +148,7 @@ def _undecided(batch: Batch) -> tuple[str, ...]:
     return (batch.target,) if batch.state != "sent" else ()
 
 
-def _done(  # noqa: PLR0911  # one answer per kind of batch
+def _done(  # noqa: C901, PLR0911  # one answer per kind of batch
     batch: Batch, undecided: tuple[str, ...], destination: Destination, members: _Members
 ) -> Collection[str]:
     """Which of the open rows were written after all."""
@@ -136,6 +156,9 @@ def _done(  # noqa: PLR0911  # one answer per kind of batch
         case "add_members":
             on = members.on(batch.target)
             return [row_id for row_id in undecided if row_id in on or members.merged.get(row_id) in on]
+        case "remove_members" if is_live(batch.plan_id):
+            # What asked for it still waits and asks again: cheaper than to read the list, and it changes nothing.
+            return ()
         case "remove_members":
             return set(undecided) - members.on(batch.target)
         case "set_properties":
@@ -149,6 +172,8 @@ def _done(  # noqa: PLR0911  # one answer per kind of batch
             return [row_id for row_id, done in reader(undecided).items() if done]
         case "opt_out":
             return [row_id for row_id, done in opt_out_reader(destination)(undecided).items() if done]
+        case "feedback":
+            return [key for key, done in feedback_reader(destination, _notes_of(batch))(undecided).items() if done]
         case "ensure_list":
             return undecided if members.exists(batch.target) else ()
         case "remove_list":

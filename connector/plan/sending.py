@@ -29,6 +29,9 @@ TROUBLES_IN_A_ROW = 8
 PAUSE_SECONDS = 1.0
 """The wait before a request without an answer is repeated, when the system names no time itself."""
 
+UNREACHED = "unreached"
+"""The code of a row whose request never got through: the fault is not in the row, and it may be tried again."""
+
 NOT_DONE = "accepted, but not done: the system answered with a success and the record is unchanged"
 
 Send = Callable[[Sequence[str]], Sequence[Receipt]]
@@ -51,9 +54,20 @@ class Answer:
     stopped: WinbackError | None = None
 
 
-def send_batch(row_ids: Sequence[str], send: Send, read_back: ReadBack, *, sleep: Callable[[float], None]) -> Answer:
-    """Send the rows, isolate those to blame, settle those without an answer."""
-    sending = _Sending(send, sleep, row_ids)
+def send_batch(
+    row_ids: Sequence[str],
+    send: Send,
+    read_back: ReadBack,
+    *,
+    sleep: Callable[[float], None],
+    troubles: int = TROUBLES_IN_A_ROW,
+) -> Answer:
+    """Send the rows, isolate those to blame, settle those without an answer.
+
+    troubles: So many requests in a row without any answer, and it gives up; with fewer than four, one row that the
+        system cannot bear would hold up all others.
+    """
+    sending = _Sending(send, sleep, row_ids, troubles)
     sending.run()
     sending.settle_silence(row_ids, read_back)
     return sending.answer
@@ -62,7 +76,7 @@ def send_batch(row_ids: Sequence[str], send: Send, read_back: ReadBack, *, sleep
 class _Sending:
     """One batch on its way."""
 
-    def __init__(self, send: Send, sleep: Callable[[float], None], row_ids: Sequence[str]) -> None:
+    def __init__(self, send: Send, sleep: Callable[[float], None], row_ids: Sequence[str], most_troubles: int) -> None:
         self.send = send
         self.sleep = sleep
         self.answer = Answer()
@@ -71,6 +85,7 @@ class _Sending:
         self.repeated: set[str] = set()
         self.failures = 0
         self.troubles = 0
+        self.most_troubles = most_troubles
 
     def run(self) -> None:
         """Work off the queue until every row has been sent, or there is no point in going on."""
@@ -157,7 +172,7 @@ class _Sending:
         if unknown:
             self.doubtful.update(part)
         self.troubles += 1
-        if self.troubles >= TROUBLES_IN_A_ROW:
+        if self.troubles >= self.most_troubles:
             self.answer.stopped = error
             return
         self.sleep(error.retry_after_seconds or PAUSE_SECONDS)
@@ -166,7 +181,7 @@ class _Sending:
         elif len(part) > 1:
             self._split(part)
         else:
-            self._blame(part[0], error)
+            self._blame(part[0], error, code=UNREACHED)
 
     def _blame(self, row_id: str, error: WinbackError, *, code: str | None = None) -> None:
         """A single row did not go through: refused, unless an earlier request without an answer may have written it."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
-from connector.model import PropertySpec
+from connector.model import FeedbackRow, PropertySpec
 from connector.program.model import Entry, Exit, Move, Split
 from connector.targets import OPT_OUT_LIST, workflow_list
 
@@ -118,6 +118,14 @@ class Unenroll:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordFeedback:
+    """Write what people told us as notes on their records, or as tasks for the records' owners."""
+
+    kind: ClassVar[str] = "feedback"
+    rows: tuple[FeedbackRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CloseEpisodes:
     """Write down in the journal whose episodes end, and why; the removals follow."""
 
@@ -142,7 +150,15 @@ class MoveEpisodes:
     moves: tuple[Move, ...]
 
 
-JournalStep: TypeAlias = CloseEpisodes | OpenEpisodes | MoveEpisodes
+@dataclass(frozen=True, slots=True)
+class AnswerAsks:
+    """Tell workflows of the CRM that asked for somebody's entry what came of it: (key of the request, decision)."""
+
+    kind: ClassVar[str] = "answer_asks"
+    answers: tuple[tuple[str, str], ...]
+
+
+JournalStep: TypeAlias = CloseEpisodes | OpenEpisodes | MoveEpisodes | AnswerAsks
 """Decisions: they concern the journal only, and each is one transaction that is safe to repeat."""
 
 DirectStep: TypeAlias = OptOut | Enroll | Unenroll
@@ -156,6 +172,7 @@ Step: TypeAlias = (
     | SetProperties
     | RemoveList
     | RemoveProperty
+    | RecordFeedback
     | JournalStep
     | DirectStep
 )

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from connector.contracts import Capabilities, Work
 from connector.errors import StateError
@@ -122,6 +122,49 @@ class UndoFile:
     def _append(self, record: Mapping[str, Any]) -> None:
         os.write(self._handle, (json.dumps(record, separators=(",", ":")) + "\n").encode())
         os.fsync(self._handle)
+
+
+class Notes(Protocol):
+    """Where a walk notes what it is about to write and what became of it."""
+
+    def intend(
+        self,
+        kind: str,
+        target: str,
+        *,
+        row_ids: Sequence[str] = (),
+        list_id: str | None = None,
+        changes: Sequence[PropertyChange] = (),
+    ) -> int:
+        """Note a write that is about to be sent; the number is for `settle`."""
+
+    def settle(
+        self, entry: int, *, written: Iterable[str] = (), created: bool | None = False, ref: str | None = None
+    ) -> None:
+        """Note what that write really changed."""
+
+
+class NoUndo:
+    """Notes nothing: who left because of what they did or said is not put back by anybody."""
+
+    def intend(
+        self,
+        kind: str,
+        target: str,
+        *,
+        row_ids: Sequence[str] = (),
+        list_id: str | None = None,
+        changes: Sequence[PropertyChange] = (),
+    ) -> int:
+        """Nothing to note."""
+        del kind, target, row_ids, list_id, changes
+        return 0
+
+    def settle(
+        self, entry: int, *, written: Iterable[str] = (), created: bool | None = False, ref: str | None = None
+    ) -> None:
+        """Nothing was noted."""
+        del entry, written, created, ref
 
 
 @dataclass(slots=True)

@@ -14,22 +14,26 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, assert_never
 
+from connector.answering import answer_asks
 from connector.contracts import Clock, Destination, Reporter, chunks
 from connector.errors import OutcomeUnknown, ProviderError, RejectedError, RetriableError, WinbackError
 from connector.failpoints import failpoint
-from connector.model import Ensured, Outcome, PropertyRow, PropertySpec, Receipt
+from connector.model import Ensured, FeedbackRow, Outcome, PropertyRow, PropertySpec, Receipt
 from connector.plan.document import Plan
 from connector.plan.outcome import ApplyReport, Refusal
 from connector.plan.recover import (
     enrollment_reader,
+    feedback_reader,
     membership_reader,
+    notes_payload,
     opt_out_reader,
     property_reader,
     recover,
 )
-from connector.plan.sending import PAUSE_SECONDS, Answer, ReadBack, Send, send_batch
+from connector.plan.sending import PAUSE_SECONDS, TROUBLES_IN_A_ROW, Answer, ReadBack, Send, send_batch
 from connector.plan.steps import (
     AddMembers,
+    AnswerAsks,
     CloseEpisodes,
     DirectStep,
     Enroll,
@@ -39,6 +43,7 @@ from connector.plan.steps import (
     OpenEpisodes,
     OptOut,
     PropertyChange,
+    RecordFeedback,
     RemoveList,
     RemoveMembers,
     RemoveProperty,
@@ -48,9 +53,7 @@ from connector.plan.steps import (
     Values,
     direct_target,
 )
-from connector.plan.undo import (
-    UndoFile,
-)
+from connector.plan.undo import Notes
 
 if TYPE_CHECKING:
     from connector.journal import Journal
@@ -79,6 +82,15 @@ def no_check() -> None:
     """The lock of a run that holds none."""
 
 
+Told = Callable[[str, str, Mapping[str, Receipt]], None]
+"""Given what the destination said about a batch: its kind, its target, and a receipt for each row."""
+
+
+def nobody_asked(kind: str, target: str, receipts: Mapping[str, Receipt]) -> None:
+    """For a plan whose counts are enough."""
+    del kind, target, receipts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyContext:
     """What an apply works with.
@@ -86,6 +98,10 @@ class ApplyContext:
     fingerprints: Those of the present world, taken after unfinished writes are settled; None leaves the check out.
     check_lock: Raises Locked when another process has taken our lock.
     calls: How many API calls were counted so far.
+    told: Hears what became of every row, batch by batch.
+    between: What else is to be done before each batch, before it is asked who may still be contacted: whoever leaves
+        now is not put on the next list.
+    troubles: So many requests in a row without an answer, and it stops.
     """
 
     destination: Destination
@@ -97,6 +113,9 @@ class ApplyContext:
     fingerprints: Callable[[], Mapping[str, str]] | None = None
     check_lock: Callable[[], None] = no_check
     calls: Callable[[], int] = no_calls
+    told: Told = nobody_asked
+    between: Callable[[], None] = no_check
+    troubles: int = TROUBLES_IN_A_ROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +163,13 @@ class _Batch:
     row_ids: Sequence[str]
     list_id: str | None = None
     changes: Sequence[PropertyChange] = ()
+    notes: Sequence[FeedbackRow] = ()
 
     @property
     def payload(self) -> Mapping[str, Any] | None:
         """What recovery needs to know beyond the rows."""
+        if self.notes:
+            return notes_payload(self.notes)
         if not self.changes:
             return None
         return {
@@ -185,7 +207,7 @@ class Walk:
         self.rows_done = 0
         self.rows_total = plan.written_rows
 
-    def walk(self, undo: UndoFile) -> None:
+    def walk(self, undo: Notes) -> None:
         """Every step, in order; stops early when nothing more can be sent."""
         self.undo = undo
         numbered = list(enumerate(self.plan.steps))
@@ -219,7 +241,7 @@ class Walk:
             notices=tuple(self.notices),
         )
 
-    def _step(self, number: int, step: Step) -> None:
+    def _step(self, number: int, step: Step) -> None:  # noqa: C901  # one case per kind of step
         match step:
             case EnsureProperty():
                 self._ensure_properties([(number, step.spec)])
@@ -235,8 +257,12 @@ class Walk:
                 self._remove_property(number, step)
             case OptOut() | Enroll() | Unenroll():
                 self._direct(number, step)
+            case RecordFeedback():
+                self._record_feedback(number, step)
             case OpenEpisodes() | MoveEpisodes() | CloseEpisodes():
                 self._decide(step)
+            case AnswerAsks():
+                answer_asks(self.context.journal, dict(step.answers))
             case _:
                 assert_never(step)
 
@@ -396,6 +422,7 @@ class Walk:
         read_back = membership_reader(self.destination, list_id, adding=adding)
         left = len(step.row_ids)
         for index, part in enumerate(chunks(step.row_ids, self.destination.capabilities.members_per_call)):
+            self.context.between()
             row_ids = self.done.still_to_move(step, part)
             self.outcomes[Outcome.UNCHANGED] += len(part) - len(row_ids)
             row_ids = self._permitted(row_ids) if adding else row_ids
@@ -427,6 +454,7 @@ class Walk:
             )
         left = len(step.row_ids)
         for index, part in enumerate(chunks(step.row_ids, self._direct_size(step))):
+            self.context.between()
             row_ids = self.done.still_to_do(step, part)
             self.outcomes[Outcome.UNCHANGED] += len(part) - len(row_ids)
             row_ids = self._permitted(row_ids) if isinstance(step, Enroll) else row_ids
@@ -444,6 +472,7 @@ class Walk:
     def _set_properties(self, number: int, step: SetProperties) -> None:
         left = len(step.rows)
         for index, part in enumerate(chunks(step.rows, self.destination.capabilities.properties_per_call)):
+            self.context.between()
             changes = {change.row_id: change for change in self._writable(part)}
             wanted = {row_id: change.values for row_id, change in changes.items()}
 
@@ -454,6 +483,20 @@ class Walk:
             batch = _Batch(number, index, step.kind, "", list(changes), changes=list(changes.values()))
             read_back = property_reader(self.destination, wanted)
             if changes and not self._write(batch, send, read_back, left=left):
+                return
+            left -= len(part)
+            self._progress(len(part))
+
+    def _record_feedback(self, number: int, step: RecordFeedback) -> None:
+        left = len(step.rows)
+        for index, part in enumerate(chunks(step.rows, self.destination.capabilities.feedback_per_batch or 1)):
+            notes = {note.key: note for note in part}
+
+            def send(keys: Sequence[str], notes: Mapping[str, FeedbackRow] = notes) -> Sequence[Receipt]:
+                return self.destination.record_feedback([notes[key] for key in keys])
+
+            batch = _Batch(number, index, step.kind, "", list(notes), notes=part)
+            if not self._write(batch, send, feedback_reader(self.destination, notes), left=left):
                 return
             left -= len(part)
             self._progress(len(part))
@@ -490,7 +533,9 @@ class Walk:
         failpoint("apply.undo_noted")
         batch_id = self._intend(batch)
         failpoint("apply.intended")
-        answer = send_batch(batch.row_ids, send, read_back, sleep=self.context.clock.sleep)
+        answer = send_batch(
+            batch.row_ids, send, read_back, sleep=self.context.clock.sleep, troubles=self.context.troubles
+        )
         failpoint("apply.sent")
         tally = Counter(map(_OUTCOME, answer.receipts.values()))
         self.undo.settle(entry, written=_changed(answer.receipts, tally))
@@ -521,6 +566,7 @@ class Walk:
 
     def _count(self, batch: _Batch, answer: Answer, tally: Counter[Outcome]) -> None:
         """Add up the outcomes; a row that is missing counts as rejected."""
+        self.context.told(batch.kind, batch.target, answer.receipts)
         self.outcomes.update(tally)
         self.outcomes[Outcome.REJECTED] += self.outcomes.pop(Outcome.MISSING, 0)
         if _REFUSED.isdisjoint(tally):

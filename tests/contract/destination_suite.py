@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 import pytest
 
 from connector.contracts import Destination, Work
 from connector.errors import CredentialsError, OutcomeUnknown, RejectedError
-from connector.model import Outcome, PropertyRow, PropertySpec, Receipt, Severity
+from connector.model import Callback, FeedbackRow, Outcome, PropertyRow, PropertySpec, Receipt, Severity
 
 FOLDER = "winback"
 LIST = "winback · dormant_30"
@@ -81,6 +82,15 @@ class DestinationWorld(Protocol):
 
     def unsubscribed(self, row_id: str) -> bool:
         """Whether the system will mail the contact no marketing."""
+
+    def notes(self, row_id: str, *, tasks: bool = False) -> Sequence[str]:
+        """What the notes (or the tasks) on a contact say, by the system's own books."""
+
+    def let_wait(self, count: int) -> Sequence[str]:
+        """So many workflows that wait for us; their callbacks."""
+
+    def went_on(self, callback: str) -> Mapping[str, str] | None:
+        """The output fields a workflow went on with; None while it waits."""
 
 
 def members_of(destination: Destination, list_id: str) -> list[str]:
@@ -484,3 +494,113 @@ class OptOutSuite:
         before = world.calls()
         assert list(destination.opt_out([])) == [] and destination.opted_out([]) == {}
         assert world.calls() == before
+
+
+def note(key: str, row_id: str, text: str = "Reason: Price", *, task: bool = False) -> FeedbackRow:
+    """A note, or a task, with markup that is none."""
+    at = datetime(2026, 11, 20, 8, 15, tzinfo=UTC)
+    return FeedbackRow(key, row_id, at, "Win-back <feedback>", text, task=task)
+
+
+class FeedbackSuite:
+    """For a destination that keeps notes: subclass with a `world` fixture."""
+
+    @pytest.fixture
+    def destination(self, world: DestinationWorld):
+        made = world.destination()
+        yield made
+        made.close()
+
+    def test_notes_and_tasks_are_written_once_with_a_receipt_in_order(
+        self, world: DestinationWorld, destination: Destination
+    ):
+        first, second = world.ids(2)
+        rows = [
+            note("aaaaaaaa", first),
+            note("bbbbbbbb", world.unknown_id()),
+            note("cccccccc", second, "Call <them>\nsoon", task=True),
+            note("dddddddd", first, "Score: 7"),
+        ]
+        receipts = destination.record_feedback(rows)
+        assert [receipt.row_id for receipt in receipts] == [row.key for row in rows]
+        assert outcomes(receipts) == [Outcome.WRITTEN, Outcome.MISSING, Outcome.WRITTEN, Outcome.WRITTEN]
+        again = world.destination().record_feedback(rows)
+        assert outcomes(again) == [Outcome.UNCHANGED, Outcome.MISSING, Outcome.UNCHANGED, Outcome.UNCHANGED]
+        assert len(world.notes(first)) == 2
+        (task,) = world.notes(second, tasks=True)
+        assert "Call <them>" in task
+        assert "soon" in task
+        there = destination.recorded_feedback([*rows, note("eeeeeeee", first)])
+        assert there == {"aaaaaaaa": True, "cccccccc": True, "dddddddd": True, "eeeeeeee": False}
+
+    def test_a_note_whose_answer_was_lost_is_found_and_not_written_twice(
+        self, world: DestinationWorld, destination: Destination
+    ):
+        rows = [
+            note("aaaaaaaa", row_id) if not n else note(f"bbbbbbb{n}", row_id) for n, row_id in enumerate(world.ids(3))
+        ]
+        world.lose_next_answer()
+        for _ in range(2):
+            with suppress(OutcomeUnknown):
+                assert set(outcomes(destination.record_feedback(rows))) <= {Outcome.WRITTEN, Outcome.UNCHANGED}
+        assert destination.recorded_feedback(rows) == {row.key: True for row in rows}
+        assert [len(world.notes(row.row_id)) for row in rows] == [1, 1, 1]
+
+    def test_a_swallowed_note_is_not_taken_for_done(self, world: DestinationWorld, destination: Destination):
+        rows = [note("aaaaaaaa", world.ids(1)[0])]
+        world.swallow_next_write()
+        with suppress(OutcomeUnknown):
+            assert set(outcomes(destination.record_feedback(rows))) <= {Outcome.UNKNOWN}
+        assert destination.recorded_feedback(rows) == {"aaaaaaaa": False}
+
+    def test_a_full_batch_is_told_apart_row_by_row(self, world: DestinationWorld, destination: Destination):
+        ids = world.ids(destination.capabilities.feedback_per_batch)
+        rows = [note(f"{number:08x}", row_id) for number, row_id in enumerate(ids)]
+        assert set(outcomes(destination.record_feedback(rows))) == {Outcome.WRITTEN}
+        assert set(destination.recorded_feedback(rows).values()) == {True}
+
+    def test_the_forecast_counts_notes(self, world: DestinationWorld, destination: Destination):
+        rows = [note(f"{number:08x}", row_id) for number, row_id in enumerate(world.ids(3))]
+        work = Work(lists_to_create=0, properties_to_ensure=0, member_batches=0, property_batches=0, feedback=3)
+        forecast = world.destination().forecast(work)
+        before = world.calls()
+        destination.record_feedback(rows)
+        assert world.calls() - before == forecast
+
+
+class CallbackSuite:
+    """For a destination whose workflows wait for us: subclass with a `world` fixture."""
+
+    @pytest.fixture
+    def destination(self, world: DestinationWorld):
+        made = world.destination()
+        yield made
+        made.close()
+
+    def test_waiting_workflows_go_on_with_what_they_are_told(self, world: DestinationWorld, destination: Destination):
+        waiting = world.let_wait(3)
+        receipts = destination.complete([Callback(one, {"decision": "enrolled"}) for one in waiting])
+        assert [receipt.row_id for receipt in receipts] == list(waiting)
+        assert outcomes(receipts) == [Outcome.WRITTEN] * 3
+        for one in waiting:
+            told = world.went_on(one)
+            assert told is not None
+            assert told["decision"] == "enrolled"
+
+    def test_one_that_waits_no_more_holds_up_nobody(self, world: DestinationWorld, destination: Destination):
+        first, second = world.let_wait(2)
+        destination.complete([Callback(first, {"decision": "enrolled"})])
+        receipts = destination.complete([Callback(one, {"decision": "refused"}) for one in (first, second, "ap-none")])
+        assert outcomes(receipts) == [Outcome.UNCHANGED, Outcome.WRITTEN, Outcome.UNCHANGED]
+        assert (world.went_on(first) or {})["decision"] == "enrolled"
+        assert (world.went_on(second) or {})["decision"] == "refused"
+
+    def test_a_callback_whose_answer_was_lost_can_be_made_again(
+        self, world: DestinationWorld, destination: Destination
+    ):
+        (only,) = world.let_wait(1)
+        world.lose_next_answer()
+        for _ in range(2):
+            with suppress(OutcomeUnknown):
+                destination.complete([Callback(only, {"decision": "enrolled"})])
+        assert (world.went_on(only) or {})["decision"] == "enrolled"

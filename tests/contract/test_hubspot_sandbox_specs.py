@@ -42,6 +42,9 @@ FILES = (
     "automation-2026-09-beta",
     "communication-preferences-v4",
     "communication-preferences-2026-09",
+    "automation-actions-v4",
+    "automation-actions-2026-09",
+    "crm-objects-v3",
 )
 pytestmark = pytest.mark.skipif(
     not SPECS.is_dir(), reason="HubSpot's API descriptions (shared/specs/hubspot) are not here"
@@ -165,6 +168,12 @@ def validate(value: Any, schema: Any, file: str) -> None:
     jsonschema.Draft4Validator(document, format_checker=FORMATS).validate(value)
 
 
+DESCRIBED = (
+    *("/crm", "/account-info", "/communication-preferences"),
+    *("/automation/v4", "/automation/2026", "/automation/actions"),
+)
+
+
 class CheckedApi(Api):
     """Every call is held against its description, request and answer."""
 
@@ -174,8 +183,7 @@ class CheckedApi(Api):
 
     def call(self, method: str, path: str, body: Any = None, **kwargs: Any):
         answer = super().call(method, path, body, **kwargs)
-        described = ("/crm", "/account-info", "/automation/v4", "/automation/2026", "/communication-preferences")
-        if not path.startswith(described):
+        if not path.startswith(DESCRIBED):
             return answer
         operation = operation_of(method, path.partition("?")[0])
         assert operation is not None, f"no description knows {method} {path}"
@@ -370,6 +378,58 @@ def test_associations(checked, prefix):
     _, api = checked
     assert api.post(f"{prefix}/contacts/companies/batch/read", {"inputs": [{"id": "1"}]}).status_code == 200
     assert api.post(f"{prefix}/contacts/companies/batch/read", {"inputs": [{"id": "999"}]}).status_code == 207
+
+
+@pytest.mark.parametrize(
+    ("objects", "associations"),
+    [("/crm/v3/objects", "/crm/v4/associations"), ("/crm/objects/2026-09", "/crm/associations/2026-09")],
+)
+@pytest.mark.parametrize(("kind", "type_id"), [("notes", 202), ("tasks", 204)])
+def test_notes_and_tasks(checked, objects, associations, kind, type_id):
+    _, api = checked
+    link = {"to": {"id": "1"}, "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}]}
+    good = {
+        "properties": {"hs_timestamp": "2026-11-21T12:00:00Z"},
+        "associations": [link],
+        "objectWriteTraceId": "a",
+    }
+    bad = {**good, "properties": {"no_such": "x"}, "objectWriteTraceId": "b"}
+    made = api.post(f"{objects}/{kind}/batch/create", {"inputs": [good]})
+    assert made.status_code == 201
+    assert api.post(f"{objects}/{kind}/batch/create", {"inputs": [good, bad]}).status_code == 207
+    number = made.json()["results"][0]["id"]
+    read = {"inputs": [{"id": number}], "properties": ["hs_timestamp"], "propertiesWithHistory": []}
+    assert api.post(f"{objects}/{kind}/batch/read", read).status_code == 200
+    assert api.post(f"{objects}/{kind}/batch/read", {**read, "inputs": [{"id": "1"}]}).status_code == 207
+    found = api.post(f"{associations}/contacts/{kind}/batch/read", {"inputs": [{"id": "1"}]})
+    assert found.status_code == 200
+    assert number in {str(to["toObjectId"]) for to in found.json()["results"][0]["to"]}
+    assert api.post(f"{associations}/contacts/{kind}/batch/read", {"inputs": [{"id": "2"}]}).status_code == 207
+    assert len(api.checked) == 3
+
+
+@pytest.mark.parametrize("prefix", ["/automation/v4/actions/callbacks", "/automation/actions/callbacks/2026-09"])
+def test_callbacks(checked, prefix):
+    sandbox, api = checked
+    definition = sandbox.state.calls.define("ask", "http://127.0.0.1:9/", ())
+    flow = sandbox.state.workflows.flows.create(
+        workflow("Asks", [{"ask": {"action": definition.type_id}}]), now_ms=sandbox.state.settle()
+    )
+    for number in ("1", "2", "3"):
+        sandbox.state.workflows.enroll(flow, number, by="hand")
+    sandbox.state.settle()
+    with sandbox.state.lock:
+        for call in sandbox.state.calls.waiting():
+            blocked = {"outputFields": {"hs_execution_state": "BLOCK"}}
+            sandbox.state.calls.answered(call, 200, blocked, pause_ms=None, now_ms=sandbox.state.clock.now_ms())
+    first, second, third = [call.callback_id for call in sandbox.state.calls.waiting()]
+    outputs = {"outputFields": {"decision": "enrolled"}, "typedOutputs": {}}
+    assert api.post(f"{prefix}/{first}/complete", outputs).status_code == 204
+    assert api.post(f"{prefix}/{first}/complete", outputs).status_code == 404
+    both = {"inputs": [{"callbackId": one, **outputs} for one in (second, third)]}
+    assert api.post(f"{prefix}/complete", both).status_code == 204
+    assert api.post(f"{prefix}/complete", both).status_code == 404
+    assert len(api.checked) == 2
 
 
 @pytest.mark.parametrize("prefix", ["/automation/v4", "/automation/2026-09-beta"])

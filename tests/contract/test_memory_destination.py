@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from connector.errors import CredentialsError
-from tests.contract.destination_suite import EnrollmentSuite, OptOutSuite
+from tests.contract.destination_suite import CallbackSuite, EnrollmentSuite, FeedbackSuite, OptOutSuite
 from tests.fakes.memory_destination import MemoryDestination
 
 
@@ -53,6 +53,16 @@ class MemoryWorld:
     def unsubscribed(self, row_id: str) -> bool:
         return row_id in self.crm.unsubscribed
 
+    def notes(self, row_id: str, *, tasks: bool = False) -> Sequence[str]:
+        return [note["text"] for note in self.crm.notes.values() if (note["row_id"], note["task"]) == (row_id, tasks)]
+
+    def let_wait(self, count: int) -> Sequence[str]:
+        self.crm.waiting = {f"ap-{number}" for number in range(count)}
+        return sorted(self.crm.waiting)
+
+    def went_on(self, callback: str) -> Mapping[str, str] | None:
+        return self.crm.completed.get(callback)
+
 
 @pytest.fixture
 def world():
@@ -64,6 +74,14 @@ class TestEnrollment(EnrollmentSuite):
 
 
 class TestOptOuts(OptOutSuite):
+    """All of it."""
+
+
+class TestFeedback(FeedbackSuite):
+    """All of it."""
+
+
+class TestCallbacks(CallbackSuite):
     """All of it."""
 
 

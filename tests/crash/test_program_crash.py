@@ -193,7 +193,7 @@ def worlds(way: str, database: Any, *more: Any, soak: bool = False) -> Any:
     return pytest.param((way, name), *more, marks=marks, id=said)
 
 
-IN_A_RUN = [name for name in FAILPOINTS if not name.startswith("recover.")]
+IN_A_RUN = [name for name in FAILPOINTS if not name.startswith(("recover.", "relay."))]
 SPREAD = [(LIST, SQLITE), (DIRECT, POSTGRES), (LIST, POSTGRES), (DIRECT, SQLITE)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 
 from adapters.hubspot import ADAPTER, HubSpotOptions
@@ -138,14 +139,25 @@ class HubSpotWorld:
     def swallow_next_write(self) -> None:
         self.sandbox.faults.add(Fault("no_op", method="PUT", path="/memberships/", times=1))
         self.sandbox.faults.add(
-            Fault("no_op", method="POST", path=r"/batch/update|/\d+/enrollments/contacts/|/unsubscribe-all$", times=1)
+            Fault(
+                "no_op",
+                method="POST",
+                path=r"/batch/update|/(notes|tasks)/batch/create|/\d+/enrollments/contacts/|/unsubscribe-all$",
+                times=1,
+            )
         )
 
     def lose_next_answer(self) -> None:
         # A look-up by GET comes first where a list is made: only the write loses its answer.
         self.sandbox.faults.add(Fault("reset", method="PUT", when="after", times=1))
         self.sandbox.faults.add(
-            Fault("reset", method="POST", path="/lists/[^/]+$|/batch/update", when="after", times=1)
+            Fault(
+                "reset",
+                method="POST",
+                path="/lists/[^/]+$|/batch/update|/(notes|tasks)/batch/create|/callbacks/",
+                when="after",
+                times=1,
+            )
         )
         self.sandbox.faults.add(
             Fault("reset", method="POST", path=r"/\d+/enrollments/contacts/|/unsubscribe-all$", when="after", times=1)
@@ -179,6 +191,31 @@ class HubSpotWorld:
 
     def inside(self, workflow: str, row_id: str) -> bool:
         return row_id in self.standing(workflow).active
+
+    # --- notes, and workflows that wait ---
+
+    def notes(self, row_id: str, *, tasks: bool = False) -> Sequence[str]:
+        kind = "tasks" if tasks else "notes"
+        held = (one.properties for one in self.state.engagements.of(kind, row_id))
+        return [unescape(values.get("hs_note_body") or values.get("hs_task_body") or "") for values in held]
+
+    def let_wait(self, count: int) -> Sequence[str]:
+        """Contacts at an action of ours whose call was answered with BLOCK."""
+        self.state.calls.define("ask", "http://127.0.0.1:9/", ())
+        flow = self.make_workflow({"ask": {"action": "1-101"}}, name="Asks")
+        with self.state.lock:
+            for row_id in self.ids(count):
+                self.state.workflows.enroll(self.state.workflows.flows.get(flow), row_id, by="hand")
+            self.state.settle()
+            blocked = {"outputFields": {"hs_execution_state": "BLOCK"}}
+            now_ms = self.state.clock.now_ms()
+            for call in self.state.calls.waiting():
+                self.state.calls.answered(call, 200, blocked, pause_ms=None, now_ms=now_ms)
+            return [call.callback_id for call in self.state.calls.waiting()]
+
+    def went_on(self, callback: str) -> Mapping[str, str] | None:
+        call = self.state.calls.calls[callback]
+        return call.outputs if call.state == "done" else None
 
     def unsubscribed(self, row_id: str) -> bool:
         return self.state.preferences.is_out(self.stored(row_id)["email"])

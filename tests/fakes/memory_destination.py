@@ -15,7 +15,18 @@ from typing import Any
 
 from connector.contracts import Capabilities, Work
 from connector.errors import CredentialsError, OutcomeUnknown, QuotaExhausted, RejectedError, RetriableError
-from connector.model import Ensured, Finding, ListRef, Outcome, PropertyRow, PropertySpec, Receipt, Severity
+from connector.model import (
+    Callback,
+    Ensured,
+    FeedbackRow,
+    Finding,
+    ListRef,
+    Outcome,
+    PropertyRow,
+    PropertySpec,
+    Receipt,
+    Severity,
+)
 
 CAPABILITIES = Capabilities(
     members_per_call=1000,
@@ -24,6 +35,8 @@ CAPABILITIES = Capabilities(
     properties_per_read=100,
     enrollments_per_batch=25,
     opt_outs_per_batch=100,
+    feedback_per_batch=100,
+    callbacks_per_call=100,
 )
 
 FAULTS = {
@@ -74,6 +87,15 @@ class MemoryDestination:
         self.enrollments: Counter[tuple[str, str]] = Counter()
         self.enrolled_at: dict[tuple[str, str], datetime] = {}
         self.unsubscribed: set[str] = set()
+        self.notes: dict[str, dict[str, Any]] = {}
+        """Notes and tasks by our key."""
+        self.notes_written: Counter[str] = Counter()
+        self.opt_outs_written: Counter[str] = Counter()
+        self.leaves: Counter[tuple[str, str]] = Counter()
+        """(list, record) → how often the record came off it."""
+        self.waiting: set[str] = set()
+        """Workflows that wait for a callback."""
+        self.completed: dict[str, dict[str, str]] = {}
         self._unanswered: set[tuple[str, str]] = set()
         self.requests: list[tuple[str, int]] = []
         self.refused: dict[str, str] = {}
@@ -165,7 +187,7 @@ class MemoryDestination:
         members = self._list(list_id)
         self._refuse_poison(add)
         receipts = [self._join(list_id, members, row) for row in add]
-        receipts += [self._leave(members, row) for row in remove]
+        receipts += [self._leave(list_id, members, row) for row in remove]
         return self._end(fault, receipts)
 
     def read_properties(self, row_ids: Sequence[str], names: Sequence[str]) -> Mapping[str, Mapping[str, str | None]]:
@@ -226,8 +248,27 @@ class MemoryDestination:
         self._begin("opted_out", len(row_ids))
         return {row: row in self.unsubscribed for row in row_ids if row in self.contacts}
 
+    def record_feedback(self, rows: Sequence[FeedbackRow]) -> Sequence[Receipt]:
+        assert 0 < len(rows) <= self.capabilities.feedback_per_batch
+        fault = self._begin("record_feedback", len(rows))
+        if fault == "no_op":
+            return []
+        self._refuse_poison([row.row_id for row in rows])
+        return self._end(fault, [self._record(row) for row in rows])
+
+    def recorded_feedback(self, rows: Sequence[FeedbackRow]) -> Mapping[str, bool]:
+        self._begin("recorded_feedback", len(rows))
+        return {row.key: row.key in self.notes for row in rows if row.row_id in self.contacts}
+
+    def complete(self, callbacks: Sequence[Callback]) -> Sequence[Receipt]:
+        assert 0 < len(callbacks) <= self.capabilities.callbacks_per_call
+        fault = self._begin("complete", len(callbacks))
+        if fault == "no_op":
+            return []
+        return self._end(fault, [self._go_on(callback) for callback in callbacks])
+
     def forecast(self, work: Work) -> int:
-        one_by_one = work.enrollments + (work.opt_outs > 0)
+        one_by_one = work.enrollments + (work.opt_outs > 0) + (work.feedback > 0)
         ensured = 1 if work.properties_to_ensure else 0
         looked_up = 1 if work.lists_to_look_up else 0
         return ensured + looked_up + work.lists_to_create + work.member_batches + work.property_batches + one_by_one
@@ -289,12 +330,13 @@ class MemoryDestination:
         self.joins[self.list_names[list_id], row] += 1
         return Receipt(row, Outcome.WRITTEN)
 
-    def _leave(self, members: set[str], row: str) -> Receipt:
+    def _leave(self, list_id: str, members: set[str], row: str) -> Receipt:
         if row not in self.contacts:
             members.discard(row)
             return Receipt(row, Outcome.MISSING)
         if row not in members:
             return Receipt(row, Outcome.UNCHANGED)
+        self.leaves[self.list_names[list_id], row] += 1
         members.discard(row)
         return Receipt(row, Outcome.WRITTEN)
 
@@ -395,7 +437,26 @@ class MemoryDestination:
         if row in self.unsubscribed:
             return Receipt(row, Outcome.UNCHANGED)
         self.unsubscribed.add(row)
+        self.opt_outs_written[row] += 1
         return Receipt(row, Outcome.WRITTEN)
+
+    def _record(self, row: FeedbackRow) -> Receipt:
+        if row.row_id not in self.contacts:
+            return Receipt(row.key, Outcome.MISSING)
+        if row.row_id in self.refused:
+            return Receipt(row.key, Outcome.REJECTED, self.refused[row.row_id], "VALIDATION_ERROR")
+        if row.key in self.notes:
+            return Receipt(row.key, Outcome.UNCHANGED)
+        self.notes[row.key] = {"row_id": row.row_id, "title": row.title, "text": row.text, "task": row.task}
+        self.notes_written[row.key] += 1
+        return Receipt(row.key, Outcome.WRITTEN)
+
+    def _go_on(self, callback: Callback) -> Receipt:
+        if callback.callback_id not in self.waiting:
+            return Receipt(callback.callback_id, Outcome.UNCHANGED)
+        self.waiting.discard(callback.callback_id)
+        self.completed[callback.callback_id] = dict(callback.fields)
+        return Receipt(callback.callback_id, Outcome.WRITTEN)
 
     def save(self) -> None:
         """Keep the state in the file, whole or not at all."""
@@ -414,6 +475,12 @@ class MemoryDestination:
             "enrollments": [[*key, count] for key, count in self.enrollments.items()],
             "enrolled_at": [[*key, at.isoformat()] for key, at in self.enrolled_at.items()],
             "unsubscribed": sorted(self.unsubscribed),
+            "notes": self.notes,
+            "notes_written": self.notes_written,
+            "opt_outs_written": self.opt_outs_written,
+            "leaves": [[*key, count] for key, count in self.leaves.items()],
+            "waiting": sorted(self.waiting),
+            "completed": self.completed,
             "requests": self.requests,
         }
         temporary = self.path.with_suffix(".tmp")
@@ -432,4 +499,9 @@ class MemoryDestination:
         self.enrollments = Counter({(name, row): count for name, row, count in document["enrollments"]})
         self.enrolled_at = {(name, row): datetime.fromisoformat(at) for name, row, at in document["enrolled_at"]}
         self.unsubscribed = set(document["unsubscribed"])
+        self.notes, self.completed = document["notes"], document["completed"]
+        self.notes_written = Counter(document["notes_written"])
+        self.opt_outs_written = Counter(document["opt_outs_written"])
+        self.leaves = Counter({(name, row): count for name, row, count in document["leaves"]})
+        self.waiting = set(document["waiting"])
         self.requests = [(name, size) for name, size in document["requests"]]

@@ -19,6 +19,8 @@ SCOPES = (
     "crm.objects.contacts.write",
     "crm.objects.companies.read",
     "crm.objects.companies.write",
+    "crm.objects.notes.read",
+    "crm.objects.tasks.read",
     "crm.schemas.contacts.read",
     "crm.schemas.contacts.write",
     "crm.schemas.companies.read",

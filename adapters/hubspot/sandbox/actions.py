@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.hubspot.sandbox import flows
+from adapters.hubspot.sandbox.action_calls import OWN_TYPE
 from adapters.hubspot.sandbox.answers import parse_time
 from adapters.hubspot.sandbox.filters import Lookup, compile_root
 from adapters.hubspot.sandbox.standing import Enrollment
@@ -71,7 +72,7 @@ class Actions:
             case "LIST_BRANCH":
                 leg = self._by_filter(action, enrollment.contact_id, lookup)
             case "STATIC_BRANCH":
-                leg = self._by_value(action, enrollment.contact_id)
+                leg = self._by_value(action, enrollment)
             case "AB_TEST_BRANCH":
                 leg = _by_chance(action, enrollment)
             case _:
@@ -86,9 +87,12 @@ class Actions:
                 return chosen
         return action.get("defaultBranch")
 
-    def _by_value(self, action: Mapping[str, Any], contact_id: str) -> Mapping[str, Any] | None:
-        name = str((action.get("inputValue") or {}).get("propertyName"))
-        value = self._state.contacts.live[contact_id].value(name)
+    def _by_value(self, action: Mapping[str, Any], enrollment: Enrollment) -> Mapping[str, Any] | None:
+        asked = action.get("inputValue") or {}
+        if asked.get("type") == "FIELD_DATA":
+            value = enrollment.outputs.get(str(asked.get("actionId")), {}).get(str(asked.get("dataKey")))
+        else:
+            value = self._state.contacts.live[enrollment.contact_id].value(str(asked.get("propertyName")))
         for branch in action.get("staticBranches") or ():
             if str(branch.get("branchValue")) == value:
                 chosen: Mapping[str, Any] | None = branch.get("connection")
@@ -158,7 +162,9 @@ def in_words(action: Mapping[str, Any], names: Mapping[str, str]) -> str:
         flows.ANOTHER_FLOW: lambda: f"On to workflow {fields.get('flow_id')}",
         None: lambda: "Split at random" if action.get("type") == "AB_TEST_BRANCH" else "Choose a branch",
     }
-    return known[kind]() if kind in known else f"Action {kind}"
+    if kind in known:
+        return known[kind]()
+    return f"Ask an app (action {kind})" if str(kind).startswith(OWN_TYPE) else f"Action {kind}"
 
 
 def _span(minutes: float) -> str:

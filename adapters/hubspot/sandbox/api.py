@@ -126,6 +126,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "tokens": ("/oauth/v2/private-apps", ""),
     "flows": ("/automation/v4", "/automation/2026-09-beta"),
     "enrollments": ("/automation/v2/workflows", ""),
+    "callbacks": ("/automation/v4/actions/callbacks", "/automation/actions/callbacks/{version}"),
     "preferences": ("/communication-preferences/v4", "/communication-preferences/{version}"),
 }
 """Every resource's legacy prefix, which HubSpot's own client calls, and its dated one."""

@@ -10,8 +10,11 @@ from werkzeug.exceptions import HTTPException
 
 from adapters.hubspot.sandbox import (
     account_routes,
+    callback_routes,
     control,
+    control_outgoing,
     control_workflows,
+    engagement_routes,
     flow_routes,
     list_routes,
     object_routes,
@@ -38,10 +41,12 @@ def make_app(sandbox: HubSpotSandbox) -> Flask:
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.url_map.strict_slashes = False
     for rule in (
+        *engagement_routes.RULES,
         *object_routes.RULES,
         *list_routes.RULES,
         *property_routes.RULES,
         *flow_routes.RULES,
+        *callback_routes.RULES,
         *preference_routes.RULES,
         *account_routes.RULES,
         *account_routes.AccountRoutes(sandbox.meter).rules(),
@@ -49,6 +54,7 @@ def make_app(sandbox: HubSpotSandbox) -> Flask:
         _add(app, rule, sandbox.gate)
     control.add_routes(app, sandbox)
     control_workflows.add_routes(app, sandbox)
+    control_outgoing.add_routes(app, sandbox)
     app.add_url_rule("/downloads/<token>/<path:name>", view_func=_download(sandbox), methods=["GET"])
     app.add_url_rule("/", view_func=_page(sandbox), methods=["GET"])
     app.register_error_handler(HTTPException, lambda error: sandbox.gate.unknown(request, error.code or 500))

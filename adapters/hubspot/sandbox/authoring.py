@@ -10,7 +10,7 @@ from adapters.hubspot.sandbox.answers import Refusal
 from adapters.hubspot.sandbox.filters import in_list, root
 
 MINUTES: Final = {"wait_days": 1440, "wait_hours": 60, "wait_minutes": 1}
-STEPS: Final = (*MINUTES, "wait_until", "mail", "set", "add_to", "remove_from", "enroll_in")
+STEPS: Final = (*MINUTES, "wait_until", "mail", "set", "add_to", "remove_from", "enroll_in", "ask")
 
 
 def workflow(
@@ -30,7 +30,8 @@ def workflow(
     Args:
         name: What it is called.
         steps: One key each: wait_days, wait_hours, wait_minutes (a number), wait_until (a date property), mail (a
-            content id), set (`{"name", "value"}`), add_to, remove_from (a list id), enroll_in (a workflow id).
+            content id), set (`{"name", "value"}`), add_to, remove_from (a list id), enroll_in (a workflow id), ask
+            (`{"action": type id, "inputs"}`: an app's action; `branch` on an output is put in by hand).
         list_id: The list whose members come in; without one only apps and people put somebody in.
         again: Who left the list and joined it again comes in again.
         leaving_ends_it: Who leaves the list leaves the workflow.
@@ -101,10 +102,12 @@ def _action(number: int, step: Mapping[str, Any], *, last: bool) -> dict[str, An
     return action if last else action | {"connection": {"edgeType": "STANDARD", "nextActionId": str(number + 1)}}
 
 
-def _fields(kind: str, value: Any) -> tuple[str, int, dict[str, Any]]:
+def _fields(kind: str, value: Any) -> tuple[str, int, dict[str, Any]]:  # noqa: PLR0911  # one way out for each step
     """The type, version and fields of one step."""
     if kind in MINUTES:
         return flows.DELAY, 0, {"delta": f"{float(value) * MINUTES[kind]:g}", "time_unit": "MINUTES"}
+    if kind == "ask":
+        return str(value["action"]), 1, dict(value.get("inputs") or {})
     if kind in {"add_to", "remove_from"}:
         type_id = flows.ADD_TO_LIST if kind == "add_to" else flows.REMOVE_FROM_LIST
         return type_id, 5, {"listId": str(value), "targetObject": "{{ enrolled_object }}"}

@@ -70,6 +70,7 @@ class Control:
         if "seed" in body:
             faults.reseed(int(body["seed"]))
         faults.add(*faults_named(body.get("switches", ())), *(Fault(**given) for given in body.get("faults", ())))
+        self._sandbox.switch_on(body.get("switches", ()))
         return {"faults": faults.bodies(), "kinds": KINDS, "switches": sorted(SWITCHES)}
 
     def clear_faults(self, body: Body) -> Any:  # noqa: ARG002 - every knob is given the body
@@ -131,7 +132,10 @@ class Control:
     def restore(self, body: Body) -> Any:
         """Bring deleted contacts back: `{"ids": […]}`."""
         store, now_ms = self._state.contacts, self._state.settle()
-        return {"restored": [i for i in map(str, body.get("ids", ())) if store.restore(i, now_ms=now_ms)]}
+        restored = [i for i in map(str, body.get("ids", ())) if store.restore(i, now_ms=now_ms)]
+        for record_id in restored:
+            self._state.news.restored(record_id, now_ms=now_ms)
+        return {"restored": restored}
 
     def members(self, body: Body) -> Any:
         """Change a list by hand: `{"list": name or id, "add": […], "remove": […]}`."""

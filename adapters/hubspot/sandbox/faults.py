@@ -150,8 +150,14 @@ SWITCHES: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "no_ops": ({"kind": "no_op", "path": "/memberships/|/batch/update", "probability": 0.03},),
     "short_pages": ({"kind": "short_page", "probability": 0.3},),
     "lag": (),
+    "webhook_duplicates": (),
+    "webhook_disorder": (),
 }
-"""Names for `SandboxOptions.faults` and `--faults`; `lag`: searches and workflows are late (see `Behaviour`)."""
+"""Names for `SandboxOptions.faults` and `--faults`.
+
+`lag`: searches and workflows are late (see `Behaviour`). `webhook_duplicates`, `webhook_disorder`: events that are sent
+come twice, and late (see `News`).
+"""
 
 
 def faults_named(names: Iterable[str]) -> list[Fault]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from adapters.hubspot.sandbox.action_calls import OWN_TYPE
 from adapters.hubspot.sandbox.answers import CONFLICT, Refusal, iso, not_found
 from adapters.hubspot.sandbox.filters import Test, compile_root, filters_of
 
@@ -249,6 +250,8 @@ def _kept_action(action: Mapping[str, Any]) -> dict[str, Any]:
         return dict(action)
     if kind != "SINGLE_CONNECTION":
         raise Refusal(f"Unknown action type {kind}")
+    if str(action.get("actionTypeId")).startswith(OWN_TYPE):
+        return dict(action)
     known = FIELDS.get(str(action.get("actionTypeId")))
     if known is None:
         raise Refusal(f"Unknown actionTypeId {action.get('actionTypeId')}")

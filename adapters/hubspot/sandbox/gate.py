@@ -14,6 +14,7 @@ from adapters.hubspot.sandbox.answers import FORBIDDEN, UNAUTHORIZED, Answer, Re
 from adapters.hubspot.sandbox.api import Call, Rule
 from adapters.hubspot.sandbox.faults import CUTTING, Fault, FaultSet
 from adapters.hubspot.sandbox.limits import RateMeter, rate_refusal
+from adapters.hubspot.sandbox.news import APP, WINDOW
 from adapters.hubspot.sandbox.request_log import NO_ANSWER, RequestLog
 from adapters.hubspot.sandbox.state import TYPE_NAMES, State
 
@@ -107,9 +108,14 @@ class Gate:
             self._state.settle()
             if fault and fault.kind == "no_op" and rule.no_op:
                 return rule.no_op(call.now_ms)
-            if fault and fault.kind == "duplicate":
-                rule.handler(call, **params)
-            return rule.handler(call, **params)
+            news = self._state.news
+            news.source = APP
+            try:
+                if fault and fault.kind == "duplicate":
+                    rule.handler(call, **params)
+                return rule.handler(call, **params)
+            finally:
+                news.source = WINDOW
 
     def _admit(self, rule: Rule, call: Call, request: Request, params: Mapping[str, str]) -> None:
         if request.headers.get("Authorization", "").removeprefix("Bearer ") != TOKEN:

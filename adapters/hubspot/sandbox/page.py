@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.hubspot.sandbox.answers import parse_time
 from adapters.hubspot.sandbox.definitions import Definition
 from adapters.hubspot.sandbox.lists import ContactList
+from adapters.hubspot.sandbox.page_told import told_view
 from adapters.hubspot.sandbox.page_workflows import workflows_view
 from adapters.hubspot.sandbox.records import Record
 from adapters.hubspot.sandbox.state import State
@@ -116,6 +117,7 @@ def render(sandbox: HubSpotSandbox, args: Mapping[str, Any]) -> str:
             **_contacts_view(state, args),
             **workflows_view(state, lambda record_id: _name(state, record_id)),
             "properties": _properties(state),
+            **told_view(state, lambda record_id: _name(state, record_id)),
         }
     return _template().render(**view, style=_style())
 

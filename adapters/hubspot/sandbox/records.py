@@ -43,11 +43,13 @@ class Record:
 class ObjectStore:
     """Every record of one kind. Writing replaces a record's version, so a version once read never changes.
 
-    `changed` is told the id of every record that comes, changes or goes.
+    `changed` is told the id of every record that comes, changes or goes; `versioned` is given the version before (None
+    for a new one), the one after and the moment, once nothing takes them back any more.
     """
 
     def __init__(self, *, object_type: str, type_id: str, modified_property: str) -> None:
         self.changed: Callable[[str], None] = lambda _record_id: None
+        self.versioned: Callable[[Record | None, Record, int], None] = lambda _before, _after, _now_ms: None
         self.object_type = object_type
         self.type_id = type_id
         self.modified_property = modified_property
@@ -60,6 +62,7 @@ class ObjectStore:
         self._numbers_sorted = True
         self._next_number = FIRST_NEW_NUMBER
         self._undo: list[tuple[str, Record | None]] | None = None
+        self._told: list[tuple[Record | None, Record]] | None = None
 
     @contextmanager
     def bulk(self) -> Iterator[None]:
@@ -70,11 +73,15 @@ class ObjectStore:
     @contextmanager
     def all_or_nothing(self, *, now_ms: int) -> Iterator[None]:
         """Take back every `put` of the block when it raises."""
-        self._undo = []
+        self._undo, self._told = [], []
         try:
             yield
+            told, self._told = self._told, None
+            for before, after in told or ():
+                self.versioned(before, after, now_ms)
         except BaseException:
             written, self._undo = self._undo, None
+            self._told = []
             for record_id, before in reversed(written):
                 if before is None:
                     self._take(record_id, now_ms=now_ms)
@@ -82,7 +89,7 @@ class ObjectStore:
                     self.put(before, now_ms=now_ms)
             raise
         finally:
-            self._undo = None
+            self._undo = self._told = None
 
     def new_id(self) -> str:
         """An id nobody had before."""
@@ -102,6 +109,10 @@ class ObjectStore:
         self._change_addresses(before, record)
         self.index.offer(record.id, record, now_ms=now_ms)
         self.changed(record.id)
+        if self._told is None:
+            self.versioned(before, record, now_ms)
+        else:
+            self._told.append((before, record))
 
     def find(self, record_id: str) -> Record | None:
         """The live record of this id, or of the survivor it was merged into."""

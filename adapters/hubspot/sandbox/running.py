@@ -10,6 +10,7 @@ from adapters.hubspot.sandbox.app import make_app
 from adapters.hubspot.sandbox.faults import FaultSet, faults_named
 from adapters.hubspot.sandbox.gate import TOKEN, Gate
 from adapters.hubspot.sandbox.limits import Allowance, RateMeter
+from adapters.hubspot.sandbox.outgoing import Outgoing
 from adapters.hubspot.sandbox.page import render
 from adapters.hubspot.sandbox.rehearsing import let_happen, mails_after, make_workflow
 from adapters.hubspot.sandbox.request_log import RequestLog
@@ -21,6 +22,8 @@ from connector.errors import SettingError
 from connector.model import Account, Contact
 
 LAG_SECONDS = 20.0
+DUPLICATES = 0.1
+"""Which share of webhook events comes twice, where that is switched on."""
 
 
 class HubSpotSandbox:
@@ -38,15 +41,9 @@ class HubSpotSandbox:
         self.faults.add(*faults_named(options.faults))
         for kind in self.state.kinds.values():
             kind.store.index.random.seed(options.seed)
-        if {"lag", "all"} & set(options.faults):
-            self.state.behave(
-                {
-                    "search_lag_seconds": LAG_SECONDS,
-                    "search_jitter_seconds": LAG_SECONDS,
-                    "list_size_lag_seconds": LAG_SECONDS,
-                    "workflow_lag_seconds": LAG_SECONDS,
-                }
-            )
+        self.switch_on(options.faults)
+        self.state.news.dice.seed(options.seed)
+        self.outgoing = Outgoing(self.state, stopping=self._stopping)
         try:
             self._server = SandboxServer(options.host, options.port, make_app(self))
         except OSError as error:
@@ -57,6 +54,23 @@ class HubSpotSandbox:
         self.base_url = f"http://{options.host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
+        self.outgoing.start()
+
+    def switch_on(self, names: Sequence[str]) -> None:
+        """Let go wrong what is no fault of a single request: what comes late, twice, or out of order."""
+        if {"lag", "all"} & set(names):
+            self.state.behave(
+                {
+                    "search_lag_seconds": LAG_SECONDS,
+                    "search_jitter_seconds": LAG_SECONDS,
+                    "list_size_lag_seconds": LAG_SECONDS,
+                    "workflow_lag_seconds": LAG_SECONDS,
+                }
+            )
+        if {"webhook_duplicates", "all"} & set(names):
+            self.state.news.duplicates = DUPLICATES
+        if {"webhook_disorder", "all"} & set(names):
+            self.state.news.disorder_seconds = LAG_SECONDS
 
     def seed(self, contacts: Iterable[Contact], accounts: Iterable[Account]) -> None:
         """Fill it with people and companies; ids keep their number. Seeding again changes what differs."""
@@ -95,6 +109,7 @@ class HubSpotSandbox:
         self._stopping.set()
         self._server.close_all()
         self._thread.join()
+        self.outgoing.join()
 
     def wait(self) -> None:
         """Serve until stopped from elsewhere."""

@@ -28,7 +28,7 @@ class Enrollment:
 
     by: What brought the contact in: the trigger, switching the workflow on, an app, another workflow, a person.
     step: The action that comes next or is waited at; `waiting` that its delay has begun; `due_ms` when it goes on.
-    path: (moment, action id, what happened) of every action so far.
+    outputs: What apps answered, by the action's id. path: (moment, action id, what happened) of every action so far.
     """
 
     number: int
@@ -41,6 +41,7 @@ class Enrollment:
     due_ms: int | None = None
     ended_ms: int | None = None
     ended_as: str | None = None
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)
     path: list[tuple[int, str, str]] = field(default_factory=list)
 
     def body(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, tzinfo
 from typing import Any
 
+from adapters.hubspot.sandbox.action_calls import ActionCalls
 from adapters.hubspot.sandbox.answers import BAD_REQUEST, CONFLICT, Refusal, not_found
 from adapters.hubspot.sandbox.catalogue import (
     COMPANY_GROUPS,
@@ -17,9 +18,11 @@ from adapters.hubspot.sandbox.catalogue import (
 )
 from adapters.hubspot.sandbox.clock import SandboxClock
 from adapters.hubspot.sandbox.definitions import DefinitionStore
+from adapters.hubspot.sandbox.engagements import NOTES, TASKS, Engagement, EngagementStore
 from adapters.hubspot.sandbox.exports import ExportStore, Snapshot
 from adapters.hubspot.sandbox.lists import ContactList, ListStore
 from adapters.hubspot.sandbox.mails import MailRoom
+from adapters.hubspot.sandbox.news import News
 from adapters.hubspot.sandbox.preferences import PreferenceStore
 from adapters.hubspot.sandbox.records import ObjectStore, Record
 from adapters.hubspot.sandbox.search import Searcher
@@ -99,6 +102,7 @@ class State:
     clock: SandboxClock = field(default_factory=SandboxClock)
     lists: ListStore = field(default_factory=ListStore)
     exports: ExportStore = field(default_factory=ExportStore)
+    engagements: EngagementStore = field(default_factory=EngagementStore)
     behaviour: Behaviour = field(default_factory=Behaviour)
     poison: dict[str, Poison] = field(default_factory=dict)
     missing_scopes: set[str] = field(default_factory=set)
@@ -107,9 +111,12 @@ class State:
     preferences: PreferenceStore = field(init=False)
     mails: MailRoom = field(init=False)
     workflows: WorkflowEngine = field(init=False)
+    news: News = field(init=False)
+    calls: ActionCalls = field(init=False)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
+        self.news = News(self.portal_id)
         if not self.kinds:
             self.reset()
 
@@ -129,9 +136,10 @@ class State:
         return self.kinds[CONTACT_TYPE].definitions
 
     def reset(self) -> None:
-        """Forget all records, lists, workflows, mails and custom properties; clock, limits and behaviour stay."""
+        """Forget all records, lists, workflows, mails and custom properties; clock, limits, apps and behaviour stay."""
         self.lists = ListStore()
         self.exports = ExportStore()
+        self.engagements = EngagementStore()
         self.poison.clear()
         self.missing_scopes.clear()
         self.kinds.clear()
@@ -146,6 +154,9 @@ class State:
         self.preferences = PreferenceStore(lambda: self.contacts)
         self.mails = MailRoom(lambda: self.contacts, self.preferences)
         self.workflows = WorkflowEngine(self)
+        self.calls = ActionCalls(self.portal_id)
+        self.news.waiting.clear()
+        self.contacts.versioned = lambda before, after, now_ms: self.news.put(before, after, now_ms=now_ms)
         self.contacts.changed = self.lists.changed = self.workflows.touched
         self._obey()
 
@@ -172,6 +183,9 @@ class State:
             kind.store.index.settle(now_ms)
         self.exports.settle(now_ms)
         self.workflows.run(now_ms)
+        for call in self.calls.expire(now_ms):
+            self.workflows.resume(call.flow_id, call.enrollment)
+            self.workflows.run(now_ms)
         return now_ms
 
     def create(self, kind: Kind, values: Mapping[str, Any], *, now_ms: int) -> Record:
@@ -204,11 +218,15 @@ class State:
         """Put a record in the recycle bin and off every list; nothing happens when it is not there."""
         if kind.store.archive(record_id, now_ms=now_ms) is not None:
             self.lists.forget_record(record_id, type_id=kind.store.type_id)
+            if kind.store.type_id == CONTACT_TYPE:
+                self.news.gone(record_id, now_ms=now_ms, for_good=False)
 
     def purge(self, kind: Kind, record_id: str, *, now_ms: int) -> None:
         """Forget a record for good."""
-        kind.store.purge(record_id, now_ms=now_ms)
+        purged = kind.store.purge(record_id, now_ms=now_ms)
         self.lists.forget_record(record_id, type_id=kind.store.type_id)
+        if purged and kind.store.type_id == CONTACT_TYPE:
+            self.news.gone(record_id, now_ms=now_ms, for_good=True)
 
     def merge(self, kind: Kind, primary_id: str, loser_id: str, *, now_ms: int) -> Record:
         """Merge one record into another: the primary's values win, addresses and memberships come along."""
@@ -237,6 +255,8 @@ class State:
             kind.store.merge(lost, survivor, now_ms=now_ms)
             for held in lists:
                 self.lists.change(held, add=[survivor.id], remove=(), now_ms=now_ms)
+        if kind.store.type_id == CONTACT_TYPE:
+            self.news.merged(primary_id, [loser_id], survivor.id, now_ms=now_ms)
         return survivor
 
     def change_members(
@@ -300,7 +320,13 @@ class State:
                 for held in self.lists.lists.values()
             },
             "properties": {d.name: d.body() for d in self.contact_properties.custom()},
+            "notes": [self._engaged(one) for one in self.engagements.of(NOTES)],
+            "tasks": [self._engaged(one) for one in self.engagements.of(TASKS)],
         }
+
+    @staticmethod
+    def _engaged(one: Engagement) -> dict[str, Any]:
+        return {"id": one.id, "contacts": list(one.contacts), **one.properties}
 
     def _check_unique(self, kind: Kind, stored: Mapping[str, str | None], *, own_id: str | None) -> None:
         address = stored.get("email")

@@ -8,10 +8,11 @@ second), going on after a delay. Moving the clock works the queue off in order. 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
+from adapters.hubspot.sandbox.action_calls import OWN_TYPE
 from adapters.hubspot.sandbox.actions import Actions
 from adapters.hubspot.sandbox.answers import Refusal
 from adapters.hubspot.sandbox.filters import depends_on_time
@@ -348,6 +349,9 @@ class WorkflowEngine:
                     self._note(enrollment, "waits")
                     self._wait(flow, enrollment, due_ms, begun=True)
                     return
+                if flow.enabled and str(action.get("actionTypeId")).startswith(OWN_TYPE):
+                    self._ask(flow, action, enrollment)
+                    return
                 # Switched off, a workflow lets people pass through its delays, and does nothing.
                 self._note(enrollment, self._actions.do(flow, action, enrollment) if flow.enabled else "skipped")
                 if enrollment.ended_ms is not None:
@@ -355,6 +359,19 @@ class WorkflowEngine:
             enrollment.due_ms = None
             enrollment.step = self._actions.following(action, enrollment, self)
         raise Refusal(f"workflow {flow.id} leads back to itself without a delay")
+
+    def resume(self, flow_id: str, enrollment: Enrollment) -> None:
+        """An app has answered about somebody, or nobody waits for it any more: the contact goes on."""
+        if enrollment.ended_ms is None:
+            enrollment.due_ms = self.now_ms()
+            self._later(enrollment.due_ms, "go on", flow_id, enrollment)
+
+    def _ask(self, flow: Flow, action: Mapping[str, Any], enrollment: Enrollment) -> None:
+        """Let an app be asked; the contact waits meanwhile."""
+        record = self._state.contacts.live[enrollment.contact_id]
+        self._state.calls.begin(flow.id, enrollment, action, record, now_ms=self.now_ms())
+        self._note(enrollment, "asks an app")
+        enrollment.waiting, enrollment.due_ms = True, None
 
     def _wait(self, flow: Flow, enrollment: Enrollment, due_ms: int, *, begun: bool) -> None:
         enrollment.waiting, enrollment.due_ms = begun, due_ms
