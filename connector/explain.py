@@ -187,7 +187,7 @@ def _in_program(workspace: Workspace, contact_id: str, as_of: date) -> _Told:
         on_lists=on_lists,
         head=_head(verdict),
         step_list=step_list,
-        before=None if ended is None else _told_of(ended),
+        before=None if ended is None else told_of(ended),
     )
 
 
@@ -203,8 +203,8 @@ def _ended(episode: Episode) -> dict[str, Any]:
     }
 
 
-def _told_of(episode: Episode) -> str:
-    """The same in a line."""
+def told_of(episode: Episode) -> str:
+    """The newest episode that is over, in a line."""
     days = f"{episode.entered_at:%Y-%m-%d} to {episode.exited_at:%Y-%m-%d}"
     how = "held out of" if episode.held_out else "in"
     why = EXITS.get(episode.exit_reason or "", episode.exit_reason)
@@ -290,7 +290,8 @@ def next_change(segments: Sequence[CheckedSegment], row: Mapping[str, Any], as_o
     return None
 
 
-def _facts(row: Mapping[str, Any]) -> list[str]:
+def known_facts(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What is known of a contact: a label and a value each."""
     labels = {
         "last_active_at": "last active",
         "inactive_days": "silent days",
@@ -301,9 +302,12 @@ def _facts(row: Mapping[str, Any]) -> list[str]:
         "role": "role",
         "plan_tier": "plan",
     }
-    return [f"{label:18} {plain(row[name])}" for name, label in labels.items() if row.get(name) is not None] or [
-        "never active, and nothing else is known"
-    ]
+    return [(label, row[name]) for name, label in labels.items() if row.get(name) is not None]
+
+
+def _facts(row: Mapping[str, Any]) -> list[str]:
+    lines = [f"{label:18} {plain(value)}" for label, value in known_facts(row)]
+    return lines or ["never active, and nothing else is known"]
 
 
 def _reading_only(inside: Sequence[str], change: str | None) -> list[str]:
