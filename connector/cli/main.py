@@ -27,10 +27,13 @@ from connector.cli import (
     run,
     sandbox,
     segments,
+    serve,
     simulate,
     status,
     thresholds,
     undo,
+    webhooks,
+    work,
 )
 from connector.cli.terminal import out_json, say
 from connector.errors import StateError, WinbackError
@@ -47,11 +50,11 @@ app = typer.Typer(
     help=(
         "Find the people who have gone quiet in your product and put the right ones on the right lists "
         "in your CRM.\n\nStart with `winback demo`, then `winback init`. Nothing is written outside your "
-        "machine except by apply, run and undo."
+        "machine except by apply, run, undo, serve and work."
     ),
 )
 
-LOOK, WRITE, HOUSE = "Look", "Write to the CRM", "Set up"
+LOOK, WRITE, LISTEN, HOUSE = "Look", "Write to the CRM", "Listen", "Set up"
 
 app.command("demo", rich_help_panel=HOUSE)(demo.command)
 app.command("init", rich_help_panel=HOUSE)(init.command)
@@ -74,6 +77,9 @@ app.command("status", rich_help_panel=LOOK)(status.command)
 app.command("apply", rich_help_panel=WRITE)(apply.command)
 app.command("run", rich_help_panel=WRITE)(run.command)
 app.command("undo", rich_help_panel=WRITE)(undo.command)
+app.command("work", rich_help_panel=WRITE)(work.command)
+app.command("serve", rich_help_panel=LISTEN)(serve.command)
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel=LISTEN)
 
 
 @app.callback(invoke_without_command=True)

@@ -27,6 +27,8 @@ MARK = ".winback-demo"
 
 FIRST_ID = 1001
 A_DAY = timedelta(days=1)
+LIVE_AFTER = 10
+"""Days after which the server is started for an hour: by then people have had a step, and few are through."""
 MORNING = time(6)
 """When the demo's scheduler runs, in UTC."""
 
@@ -52,6 +54,8 @@ class _Setting:
     people: Callable[[Sandbox], int]
     next_day: Callable[[datetime], int]
     answers_mails: bool
+    port: int | None = None
+    """Where `winback serve` will listen; None: nobody is listened to."""
 
 
 def tell(*, folder: Path, crm: str, contacts: int, days: int, repo: Path | None, serve: bool) -> None:
@@ -79,7 +83,10 @@ def tell(*, folder: Path, crm: str, contacts: int, days: int, repo: Path | None,
         config.write_text(setting.playbook(sandbox), encoding="utf-8")
         out(f"  playbook: {config}")
         _first_day(config, setting.begins, sandbox)
-        last = _days(config, setting, days)
+        last = _days(config, setting, setting.begins, min(days, LIVE_AFTER))
+        if setting.port is not None:
+            _live_hour(config, last, setting.port)
+        last = _days(config, setting, last, days - min(days, LIVE_AFTER))
         _ending(config, last)
         page = folder / "crm.html"
         page.write_text(sandbox.page(), encoding="utf-8")
@@ -142,27 +149,29 @@ def _make_workflows(config: Path, now: datetime, sandbox: Sandbox) -> None:
 # --- the days that follow -----------------------------------------------------------------------------------
 
 
-def _days(config: Path, setting: _Setting, days: int) -> datetime:
+def _days(config: Path, setting: _Setting, now: datetime, days: int) -> datetime:
     """One run a morning, a line each; the moment of the last one."""
     from connector.cli.session import open_workspace
 
+    if not days:
+        return now
     whose = "people read, click, answer, come back" if setting.answers_mails else "people come back or do not"
-    _step(f"{days} days go by: the CRM sends its mails, {whose}; `winback run` every morning")
-    now = setting.begins
+    more = "" if now == setting.begins else "more "
+    _step(f"{days} {more}days go by: the CRM sends its mails, {whose}; `winback run` every morning")
     with open_workspace(config, now=now, quiet=True) as workspace:
-        clock = _Mornings(now)
+        clock = Mornings(now)
         workspace.clock = clock
         for _ in range(days):
             mails = setting.next_day(now)
             now += A_DAY
             clock.at = now
-            plan = _one_run(workspace)
+            plan = one_run(workspace)
             out(f"  {now:%a %d %b}  {mails:>5,} mails  {_in_short(plan)}")
     return now
 
 
 @dataclass(slots=True)
-class _Mornings:
+class Mornings:
     """A clock that is set anew for every run; waiting is still real."""
 
     at: datetime
@@ -180,7 +189,7 @@ class _Mornings:
         SystemClock().sleep(seconds)
 
 
-def _one_run(workspace: Workspace) -> Plan:
+def one_run(workspace: Workspace) -> Plan:
     """What a scheduler's run does; the plan it carried out."""
     from connector.pipeline import newest_plan, run
     from connector.plan.document import Plan as PlanFile
@@ -215,6 +224,43 @@ def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 def _named(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+# --- one hour of it, live ------------------------------------------------------------------------------------
+
+
+def _live_hour(config: Path, now: datetime, port: int) -> None:
+    """The server runs; four people do something, and what the CRM holds of them is shown before and after."""
+    from connector.cli import webhooks
+    from connector.cli.session import open_workspace
+    from connector.demo.live import hour, served
+
+    _step("Live: people answer, log in and unsubscribe; `winback serve` hears it and acts at once")
+    out(f"\n$ winback serve --port {port} &")
+    with served(config, now, port=port) as address:
+        with open_workspace(config, now=now, quiet=True) as workspace:
+            found = hour(workspace, address)
+        if not found.moments:
+            out("  nobody is in the program yet: nothing to see")
+            return
+        _run("webhooks list", webhooks.list_, limit=5, config=config, now=now)
+    _step(f"{found.seconds:.1f} seconds after the last of it, in the CRM")
+    rows: list[list[object]] = [
+        [
+            moment.did,
+            _before_after(moment.lists),
+            _before_after(moment.step),
+            moment.reason or "",
+            moment.left or "stays",
+        ]
+        for moment in found.moments
+    ]
+    table(["somebody …", "our lists", "winback_step", "winback_reason", "left as"], rows)
+
+
+def _before_after(pair: tuple[object, object]) -> str:
+    was, held = ("–" if value is None else str(value) for value in pair)
+    return was if was == held else f"{was} → {held}"
 
 
 # --- the end ------------------------------------------------------------------------------------------------
@@ -328,6 +374,7 @@ def _company(contacts: int, folder: Path, crm: str, sandbox: Sandbox, now: datet
     """A company whose facts are written down up to the evening before the first run."""
     from connector.demo.company import DEFAULT_SEED, generate
     from connector.demo.life import Life
+    from connector.demo.live import free_port, write_secrets
     from connector.demo.playbook import playbook_text, whats_new_text
 
     _step(f"A made-up software company: {contacts:,} contacts, two years of usage, nothing real in it")
@@ -349,13 +396,14 @@ def _company(contacts: int, folder: Path, crm: str, sandbox: Sandbox, now: datet
         life.until(now + A_DAY)
         return mails
 
-    return _Setting(
-        begins=begins,
-        playbook=lambda sandbox: playbook_text(base_url=sandbox.base_url, token=TOKEN, contacts=contacts),
-        people=people,
-        next_day=next_day,
-        answers_mails=True,
-    )
+    write_secrets(folder)
+    port = free_port()
+
+    def playbook(sandbox: Sandbox) -> str:
+        address = f"http://127.0.0.1:{port}"
+        return playbook_text(base_url=sandbox.base_url, token=TOKEN, contacts=contacts, address=address)
+
+    return _Setting(begins=begins, playbook=playbook, people=people, next_day=next_day, answers_mails=True, port=port)
 
 
 # --- a git repository ---------------------------------------------------------------------------------------

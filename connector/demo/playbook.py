@@ -91,7 +91,12 @@ program:
     per_contact: 80 in 365d
   sunset: {{after_episodes: 1, segment: sunset}}  # one sequence without any answer, and we leave them alone
   personalize: {{whats_new: whats_new.yaml}}
-
+  reasons:                                    # what follows when they say why they left
+    price: {{step: offer, offer: discount}}
+    not_now: {{snooze: 60d}}
+    missing_feature: {{route: [task]}}          # a task for the owner in the CRM
+    changed_job: {{exit: true}}
+{live}
 guards: {{max_change: 20%, empty_source: refuse, stale_source: {stale}}}
 
 destinations:
@@ -100,6 +105,18 @@ destinations:
     lists: {{segments: true, steps: true}}      # a workflow of the CRM waits on each step's list and sends its mail
     properties: true
     enroll: list
+"""
+
+_LIVE = """
+links:                                        # in the mails: come back, snooze, unsubscribe; nothing personal in them
+  public_base_url: {address}
+  destinations: {{product: "https://product.example/"}}
+
+webhooks:                                     # what others tell us at once; `winback serve` listens
+  public_base_url: {address}
+  sources:
+    typeform: {{secret: "${{file:typeform.secret}}", questions: {{why: reason}}}}
+    segment: {{secret: "${{file:segment.secret}}"}}
 """
 
 WHATS_NEW = """\
@@ -138,6 +155,7 @@ def playbook_text(
     usage_folder: str = "data",
     file_format: FileFormat = "parquet",
     contacts: int = 5_000,
+    address: str | None = None,
 ) -> str:
     """The text of a winback.yaml that reads the CRM at `base_url` and the files of the company.
 
@@ -149,6 +167,7 @@ def playbook_text(
         usage_folder: Where the usage and payment files are, seen from the playbook's folder.
         file_format: In which format they were written.
         contacts: How many contacts the company has; its caps go with it.
+        address: Where `winback serve` will listen; None: nobody is listened to, and mails carry no links.
     """
     if not token.startswith("${"):
         raise ValueError("token: a reference such as ${HUBSPOT_TOKEN} belongs here, never the token itself")
@@ -165,6 +184,7 @@ def playbook_text(
         per_day=touches_a_day(contacts),
         budget=BUDGET_A_CONTACT * contacts,
         stale="72h" if contacts >= SMALL else "30d",
+        live="" if address is None else _LIVE.format(address=_quoted(address)),
     )
 
 

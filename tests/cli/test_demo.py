@@ -97,6 +97,23 @@ def test_every_day_has_a_line_and_every_step_sends_mail(told):
     assert "reactivated" in days and "completed" in days
 
 
+def test_in_the_live_hour_people_leave_within_seconds_and_their_reasons_are_in_the_crm(told):
+    live = told.out.partition("━━ Live")[2]
+    seconds, table = re.search(
+        r"━━ ([\d.]+) seconds after the last of it, in the CRM\n(.*?)\n\n", live, flags=re.DOTALL
+    ).groups()
+    assert float(seconds) < 60
+    rows = {row.split("  ")[1].strip(): row for row in table.splitlines()[1:]}
+    assert len(rows) == 4
+    for did, left in (("logs in", "reactivated"), ("clicks unsubscribe", "unsubscribed"), ("Not right now", "snoozed")):
+        (row,) = [row for name, row in rows.items() if did in name]
+        assert re.search(r"\d+ → 0 ", row) and row.endswith(left), row
+    (price,) = [row for name, row in rows.items() if "too expensive" in name]
+    assert " price " in price and price.endswith("stays")
+    for effect in ("answered: price", "left win-back: reactivated"):
+        assert effect in live
+
+
 def test_the_end_tells_what_the_journal_knows(told):
     with told.workspace() as workspace:
         episodes = list(workspace.journal.episodes.everybody())
