@@ -17,7 +17,7 @@ from connector.programs import Crowd
 from connector.wanted import program_list_name
 from tests.fakes.installation import Installation
 
-DAYS = 40
+DAYS = 34
 STEPS = ("reminder", "offer", "last_chance", "feedback")
 SAMPLE_EVERY = 40
 
