@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -96,11 +97,17 @@ def _root(
         raise typer.Exit
 
 
+@functools.cache
+def _command() -> Any:
+    """The commands as they are read off their functions: once, however often `main` is called in one process."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line; every outcome becomes one of the documented exit codes."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = app(standalone_mode=False)
+        code = _command()(standalone_mode=False)
     except WinbackError as error:
         code = _failed(error)
     except KeyboardInterrupt:

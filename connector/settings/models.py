@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
@@ -17,9 +18,15 @@ from connector.settings.values import Duration, Share
 from connector.settings.webhook_blocks import WebhooksBlock
 
 
+@functools.cache
+def _timezones() -> set[str]:
+    """All names; finding them means walking a thousand files."""
+    return available_timezones()
+
+
 def _known_timezone(name: str) -> str:
     """A name of the time zone database."""
-    known = available_timezones()
+    known = _timezones()
     if name in known:
         return name
     near = get_close_matches(name, known, n=1)
