@@ -17,6 +17,7 @@ from connector.journal.engine import Database
 from connector.journal.process import Process, this_process
 from connector.journal.tables import locks
 
+_HEART_STOPS_SECONDS = 5.0
 _BEATS_PER_TTL = 3
 """A holder renews this often before its lock would expire."""
 
@@ -91,7 +92,8 @@ class Lock:
         """Give the lock back; harmless when it was lost."""
         self._released.set()
         if self._heart.ident is not None:
-            self._heart.join()
+            # Never for good: its last beat may wait for a database that does not answer, and nothing depends on it.
+            self._heart.join(timeout=_HEART_STOPS_SECONDS)
         with self._database.write() as connection:
             connection.execute(sa.delete(locks).where(locks.c.name == self.name, locks.c.owner == self.owner))
 

@@ -24,15 +24,21 @@ class Turns:
         self._depth = 0
 
     def __enter__(self) -> None:
-        me = threading.get_ident()
-        with self._guard:
-            if self._holder in (None, me):
-                # Twice from one thread is a mistake of ours, which the database then names; it must not hang here.
-                self._holder, self._depth = me, self._depth + 1
-                return
-            called = threading.Lock()
-            called.acquire()
-            self._waiting.append(called)
+        me, taken = threading.get_ident(), False
+        called = threading.Lock()
+        try:
+            with self._guard:
+                if self._holder in (None, me):
+                    # Twice from one thread is a mistake of ours, which the database then names; it must not hang here.
+                    self._holder, self._depth, taken = me, self._depth + 1, True
+                    return
+                called.acquire()
+                self._waiting.append(called)
+        except BaseException:
+            # Ctrl-C in that very moment: a turn that nobody gives back would stop every other thread for good.
+            if taken:
+                self._leave()
+            raise
         try:
             called.acquire()
         except BaseException:
@@ -48,11 +54,25 @@ class Turns:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._guard:
-            if self._depth > 1:
-                self._depth -= 1
-            else:
-                self._pass_on()
+        self._leave()
+
+    def _leave(self) -> None:
+        left = False
+        try:
+            with self._guard:
+                self._give_back()
+                left = True
+        except BaseException:
+            if not left:
+                with self._guard:
+                    self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        if self._depth > 1:
+            self._depth -= 1
+        else:
+            self._pass_on()
 
     def _pass_on(self) -> None:
         """Nobody may come between: until the next one says its name, the holder is nobody who could ask."""

@@ -129,3 +129,35 @@ def test_waiting_for_another_writer_ends_with_its_name(tmp_path, monkeypatch):
                 journal.inbox.keep([event("a")])
         assert "another process has been writing" in str(refused.value.hint)
         assert journal.inbox.keep([event("a")]) == [True]
+
+
+class Interrupting:
+    """A guard after whose leaving Ctrl-C arrives, once."""
+
+    def __init__(self, *, before: bool) -> None:
+        self.lock, self.before, self.armed = threading.Lock(), before, True
+
+    def __enter__(self):
+        if self.before and self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
+        self.lock.acquire()
+
+    def __exit__(self, *_):
+        self.lock.release()
+        if not self.before and self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("while_leaving", [True, False])
+def test_ctrl_c_while_a_turn_is_taken_or_given_back_keeps_nobody_else_waiting(before, while_leaving):
+    turns, order = Turns(), []
+    if while_leaving:
+        turns.__enter__()
+    turns._guard = Interrupting(before=before)
+    with pytest.raises(KeyboardInterrupt):
+        turns.__exit__(None, None, None) if while_leaving else turns.__enter__()
+    start(turns, "next", order).join(10)
+    assert order == ["next"]
