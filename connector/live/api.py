@@ -36,7 +36,7 @@ class VendorApi:
             headers=headers,
             system=receiver.name,
             # A vendor that is short of allowance is put off, and something else done meanwhile.
-            patience=1,
+            patience=0,
             prepare=None if is_loopback(base_url) else public_only,
         )
 
