@@ -18,18 +18,21 @@ SIZES = {
         "features.py": ["--contacts", "1000000", "--events", "50000000"],
         "program.py": ["--contacts", "1000000", "--events", "50000000", "--episodes", "200000"],
         "crm.py": ["--contacts", "100000"],
+        "live.py": ["--contacts", "1000", "--people", "100"],
         "webhooks.py": ["--rounds", "3"],
     },
     True: {
         "features.py": ["--contacts", "100000", "--events", "5000000"],
         "program.py": ["--contacts", "100000", "--events", "5000000", "--episodes", "20000"],
         "crm.py": ["--contacts", "10000"],
+        "live.py": ["--contacts", "600", "--people", "40"],
         "webhooks.py": ["--rounds", "1", "--requests", "2000"],
     },
 }
 TITLES = {
     "features.py": "Features, twelve segments and the difference",
     "program.py": "The daily step of a program, beside the segments of the same run",
+    "live.py": "From a delivery to the CRM (HubSpot sandbox with its limits)",
     "crm.py": "Reading from and writing to the CRM (HubSpot sandbox, over HTTP)",
     "webhooks.py": "Webhooks kept on disk before they are acknowledged, beside bare Flask on the same servers",
 }
