@@ -179,12 +179,8 @@ def believed(
 
 def read(listening: Listening, asked: Incoming) -> Parsed:
     """The events of a body that is believed; MalformedPayload when it cannot be read."""
-    if strict_json.looks_like_json(asked.body):
-        strict_json.check(asked.body)
-    try:
+    with strict_json.reading(asked.body):
         return listening.receiver.parse(listening.options, asked)
-    finally:
-        strict_json.forget()
 
 
 def to_keep(source: str, events: Sequence[Event], *, now: datetime, called: str) -> list[Kept]:

@@ -122,9 +122,8 @@ class _Calls:
 def _read(listening: Listening, triggers: Triggers, action: str, asked: Incoming) -> Call:
     if action not in ACTIONS:
         raise MalformedPayload(f"there is no such action; there are {', '.join(ACTIONS)}")
-    if strict_json.looks_like_json(asked.body):
-        strict_json.loads(asked.body)
-    return triggers.parse(listening.options, action, asked)
+    with strict_json.reading(asked.body):
+        return triggers.parse(listening.options, action, asked)
 
 
 def _waits(call: Call) -> bool:
