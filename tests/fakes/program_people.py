@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -295,3 +297,19 @@ def hours(start: datetime, count: int, every: timedelta) -> Iterator[datetime]:
 
 
 CRM_DRIVEN = Driver.CRM
+
+
+def caps_were_kept(settings: Program, books: Books) -> None:
+    """Nobody was touched too often or too soon, and no day had more touches or entries than it may."""
+    most, period = settings.caps.per_contact
+    for contact_id in books.touched:
+        sent = sorted(books.touched[contact_id])
+        assert all(later - earlier >= settings.caps.gap for earlier, later in pairwise(sent))
+        assert all(sent[n + most] - sent[n] >= period for n in range(len(sent) - most))
+    if settings.caps.per_day is not None:
+        touches, entries = defaultdict(int), defaultdict(int)
+        for at, move in books.decided:
+            touches[at.date()] += move.state == "decided"
+        for at, one in books.entered:
+            entries[at.date()] += one.arm == TREATED
+        assert max([0, *touches.values(), *entries.values()]) <= settings.caps.per_day

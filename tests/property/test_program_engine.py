@@ -44,6 +44,7 @@ from tests.fakes.program_people import (
     ZONES,
     Books,
     Somebody,
+    caps_were_kept,
     condition,
     episode,
     person,
@@ -170,18 +171,7 @@ def _stays(said: Verdict) -> bool:
 def test_no_schedule_breaks_a_cap(settings_: Program, crowd: list[Somebody], seed: int) -> None:
     books = Books()
     live(settings_, crowd, runs=45, seed=seed, books=books)
-    most, period = settings_.caps.per_contact
-    for contact_id in books.touched:
-        sent = sorted(books.touched[contact_id])
-        assert all(later - earlier >= settings_.caps.gap for earlier, later in pairwise(sent))
-        assert all(sent[n + most] - sent[n] >= period for n in range(len(sent) - most))
-    if settings_.caps.per_day is not None:
-        touches, entries = defaultdict(int), defaultdict(int)
-        for at, move in books.decided:
-            touches[at.date()] += move.state == "decided"
-        for at, one in books.entered:
-            entries[at.date()] += one.arm == TREATED
-        assert max([0, *touches.values(), *entries.values()]) <= settings_.caps.per_day
+    caps_were_kept(settings_, books)
 
 
 @SLOW

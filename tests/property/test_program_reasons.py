@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +16,6 @@ from connector.program.codes import ANSWERS, EXCLUSIONS, TOLD_TO_WHO_ASKS
 from connector.program.engine import World, decide, verdict
 from connector.program.model import (
     REQUESTED,
-    TREATED,
     Decisions,
     Offer,
     OfferSettings,
@@ -31,7 +29,7 @@ from connector.program.verdicts import Judge
 from connector.program.windows import allowed, day_in, zone_of
 from tests.fakes.crowds import NOW as TODAY
 from tests.fakes.crowds import company
-from tests.fakes.program_people import UTC_ZONE, Books, Somebody, world
+from tests.fakes.program_people import UTC_ZONE, Books, Somebody, caps_were_kept, world
 from tests.property.test_program_engine import DAY, START, agree, crowds, programs
 
 SLOW = settings(deadline=None, max_examples=30)
@@ -115,18 +113,7 @@ LIVES = given(answering(), crowds(), st.integers(0, 10_000))
 @LIVES
 def test_no_schedule_breaks_a_cap_whatever_people_say(chosen, crowd, seed):
     books = live(chosen, crowd, runs=40, seed=seed).books
-    most, period = chosen.caps.per_contact
-    for contact_id in books.touched:
-        sent = sorted(books.touched[contact_id])
-        assert all(later - earlier >= chosen.caps.gap for earlier, later in pairwise(sent))
-        assert all(sent[n + most] - sent[n] >= period for n in range(len(sent) - most))
-    if chosen.caps.per_day is not None:
-        touches, entries = defaultdict(int), defaultdict(int)
-        for at, move in books.decided:
-            touches[at.date()] += move.state == "decided"
-        for at, one in books.entered:
-            entries[at.date()] += one.arm == TREATED
-        assert max([0, *touches.values(), *entries.values()]) <= chosen.caps.per_day
+    caps_were_kept(chosen, books)
 
 
 @SLOW
