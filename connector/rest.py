@@ -76,13 +76,14 @@ def retrying(
     *,
     effect: Effect,
     attempts: int = ATTEMPTS,
-    patience: int = _PATIENCE,
+    longest_wait: float | None = None,
     on_retry: Callable[[BaseException, float], None] | None = None,
 ) -> tenacity.Retrying:
     """The retry loop for one call: passing faults again after a jittered pause, unknown outcomes only if harmless.
 
     A fault that names its own pause (`retry_after_seconds`) is given that much and a little more. Being told that we
-    are too fast is borne `patience` times as often as other faults.
+    are too fast is borne four times as often as other faults. With `longest_wait` it is not, and a pause of more
+    seconds than that ends the call: the caller has something better to do than to wait.
     """
     import tenacity
 
@@ -105,8 +106,10 @@ def retrying(
 
     def enough(state: tenacity.RetryCallState) -> bool:
         fault = state.outcome.exception() if state.outcome else None
-        allowed = attempts * patience if isinstance(fault, TooFast) and attempts > 1 else attempts
-        return state.attempt_number >= allowed
+        if longest_wait is not None and (getattr(fault, "retry_after_seconds", None) or 0.0) > longest_wait:
+            return True
+        patient = isinstance(fault, TooFast) and attempts > 1 and longest_wait is None
+        return state.attempt_number >= (attempts * _PATIENCE if patient else attempts)
 
     return tenacity.Retrying(
         stop=enough,
@@ -124,7 +127,7 @@ def run_attempts(
     *,
     effect: Effect,
     attempts: int = ATTEMPTS,
-    patience: int = _PATIENCE,
+    longest_wait: float | None = None,
     on_retry: Callable[[BaseException, float], None] | None = None,
 ) -> Answer:
     """Make one call with retries.
@@ -144,7 +147,7 @@ def run_attempts(
             raise
 
     try:
-        return retrying(clock, effect=effect, attempts=attempts, patience=patience, on_retry=on_retry)(once)
+        return retrying(clock, effect=effect, attempts=attempts, longest_wait=longest_wait, on_retry=on_retry)(once)
     except RetriableError as last:
         if doubt is not None and not isinstance(last, OutcomeUnknown):
             raise doubt from last
@@ -209,7 +212,7 @@ class RestClient:
         budget: Asked before every attempt; None for systems without limits.
         headers: Sent with every call, credentials included. Never sent by `download`.
         timeout_seconds: The longest silence one call may have.
-        attempts, patience: How often one call is tried; see `retrying`.
+        attempts, longest_wait: How often one call is tried, and how long a pause is borne; see `retrying`.
         prepare: Given the session before its first call: to restrict where it may connect.
     """
 
@@ -223,7 +226,7 @@ class RestClient:
         timeout_seconds: float = 30.0,
         system: str = "",
         attempts: int = ATTEMPTS,
-        patience: int = _PATIENCE,
+        longest_wait: float | None = None,
         prepare: Callable[[requests.Session], None] | None = None,
     ) -> None:
         import requests
@@ -235,7 +238,7 @@ class RestClient:
         self._timeout = (min(CONNECT_SECONDS, timeout_seconds), timeout_seconds)
         self._system = system or (urlsplit(base_url).hostname or "the system")
         self._attempts = attempts
-        self._patience = patience
+        self._longest_wait = longest_wait
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "winback"
         # Machine-wide .netrc credentials must not replace ours, nor go to a signed address.
@@ -293,7 +296,9 @@ class RestClient:
                 raise fault_for(response.status_code, response.text, what=what, effect=effect, pause=pause)
             return Answer(response.status_code, _parsed(response, what), dict(response.headers))
 
-        return run_attempts(attempt, self._clock, effect=effect, attempts=self._attempts, patience=self._patience)
+        return run_attempts(
+            attempt, self._clock, effect=effect, attempts=self._attempts, longest_wait=self._longest_wait
+        )
 
     def _send(
         self, method: str, url: str, *, query: Any, body: Any, form: Mapping[str, str] | None, what: str, effect: Effect

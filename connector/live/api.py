@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from connector.contracts import Clock, Limits, RateBudget, Reporter
 from connector.errors import ConfigurationError, SettingError
 from connector.live.public_only import public_only
 from connector.receivers import Receiver, ReceiverOptions
 from connector.rest import RestClient, is_loopback
+
+LONGEST_WAIT_SECONDS: Final = 3.0
 
 
 class VendorApi:
@@ -36,7 +38,7 @@ class VendorApi:
             headers=headers,
             system=receiver.name,
             # A vendor that is short of allowance is put off, and something else done meanwhile.
-            patience=0,
+            longest_wait=LONGEST_WAIT_SECONDS,
             prepare=None if is_loopback(base_url) else public_only,
         )
 

@@ -38,6 +38,18 @@ def test_a_named_pause_is_kept(clock):
     assert clock.slept >= 7
 
 
+def test_a_short_pause_is_borne_and_a_long_one_ends_the_call_where_the_caller_has_better_things_to_do(clock):
+    brief, long = (Said(429, headers={"Retry-After": seconds}) for seconds in ("1", "60"))
+    with serving(in_order(brief, Said(200, {}), long)) as server:
+        client = client_for(server, clock, longest_wait=3)
+        client.get("/x")
+        waited = clock.slept
+        with pytest.raises(RetriableError):
+            client.get("/x")
+    assert len(server.asked) == 3
+    assert 1 <= waited < 3 and clock.slept == waited
+
+
 def test_every_attempt_asks_the_budget(clock):
     budget = CountingBudget(clock)
     with serving(in_order(Said(500), Said(500), Said(200, {}))) as server:
