@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.hubspot.sandbox.faults import Fault
+from adapters.lookalike.faults import Fault
 from connector.errors import CredentialsError, QuotaExhausted, RejectedError, RetriableError
 from connector.model import Outcome, Severity
 from tests.contract.destination_suite import FOLDER, outcomes

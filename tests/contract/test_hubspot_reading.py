@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.hubspot.sandbox.faults import Fault
+from adapters.lookalike.faults import Fault
 from connector.errors import CredentialsError, QuotaExhausted
 from connector.model import Severity
 from tests.contract.source_suite import keys_of, read_all, rows_of

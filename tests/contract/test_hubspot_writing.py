@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from adapters.hubspot.sandbox.faults import Fault, faults_named
+from adapters.hubspot.sandbox.faults import faults_named
+from adapters.lookalike.faults import Fault
 from connector.errors import CredentialsError, OutcomeUnknown, QuotaExhausted, RejectedError, RetriableError
 from connector.model import Outcome, PropertyRow, PropertySpec, Severity
 from tests.contract.destination_suite import CHOICES, FOLDER, LIST, TEXT, members_of, outcomes

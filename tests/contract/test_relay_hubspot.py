@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapters.hubspot.sandbox.faults import Fault
+from adapters.lookalike.faults import Fault
 from connector.journal import Intent, Journal
 from connector.live.relay import Relay
 from connector.model import Outcome, PropertyRow, PropertySpec, Receipt

@@ -12,9 +12,9 @@ from adapters.hubspot import ADAPTER, HubSpotOptions
 from adapters.hubspot.destination import HubSpotDestination
 from adapters.hubspot.sandbox import start
 from adapters.hubspot.sandbox.authoring import workflow
-from adapters.hubspot.sandbox.faults import Fault
 from adapters.hubspot.sandbox.state import Poison
 from adapters.hubspot.source import HubSpotSource
+from adapters.lookalike.faults import Fault
 from connector.contracts import SandboxOptions
 from connector.model import Account, Contact
 from mappings.schema import load_shipped

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.hubspot.sandbox.faults import Fault
+from adapters.lookalike.faults import Fault
 from connector.errors import QuotaExhausted, RetriableError
 from connector.model import Outcome
 from tests.fakes.hubspot_worlds import HubSpotTarget

@@ -5,7 +5,8 @@ import time
 import pytest
 import requests
 
-from adapters.hubspot.sandbox.faults import SWITCHES, Fault, FaultSet, faults_named
+from adapters.hubspot.sandbox.faults import SWITCHES, faults_named
+from adapters.lookalike.faults import Fault, FaultSet
 from connector.errors import SettingError
 from tests.fakes.hubspot_sandbox import running
 

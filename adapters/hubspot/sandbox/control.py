@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, request
 
 from adapters.hubspot.sandbox.answers import BAD_REQUEST, Refusal
-from adapters.hubspot.sandbox.faults import KINDS, SWITCHES, Fault, faults_named
+from adapters.hubspot.sandbox.faults import SWITCHES, faults_named
 from adapters.hubspot.sandbox.seeding import put_raw
 from adapters.hubspot.sandbox.state import Poison
+from adapters.lookalike.faults import KINDS, Fault
 from connector.errors import WinbackError
 
 if TYPE_CHECKING:

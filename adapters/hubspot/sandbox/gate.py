@@ -12,19 +12,16 @@ from flask import Request, Response
 
 from adapters.hubspot.sandbox.answers import FORBIDDEN, UNAUTHORIZED, Answer, Refusal
 from adapters.hubspot.sandbox.api import Call, Rule
-from adapters.hubspot.sandbox.faults import CUTTING, Fault, FaultSet
 from adapters.hubspot.sandbox.limits import RateMeter, rate_refusal
 from adapters.hubspot.sandbox.news import APP, WINDOW
-from adapters.hubspot.sandbox.request_log import NO_ANSWER, RequestLog
 from adapters.hubspot.sandbox.state import TYPE_NAMES, State
+from adapters.lookalike.faults import CUTTING, Fault, FaultSet
+from adapters.lookalike.request_log import NO_ANSWER, RequestLog
+from adapters.lookalike.serving import ConnectionCut
 
 TOKEN = "sandbox-token"  # noqa: S105 - the one token the sandbox takes, secret to nobody
 FAULT_CATEGORIES = {423: "LOCKED", 429: "RATE_LIMITS", 477: "MIGRATION_IN_PROGRESS"}
 SERVER_ERRORS = 500
-
-
-class ConnectionCut(Exception):
-    """The connection ends here, without an answer."""
 
 
 class Gate:

@@ -17,6 +17,7 @@ from adapters.hubspot.sandbox.page_told import told_view
 from adapters.hubspot.sandbox.page_workflows import workflows_view
 from adapters.hubspot.sandbox.records import Record
 from adapters.hubspot.sandbox.state import State
+from adapters.lookalike.looks import pages, style
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -119,7 +120,7 @@ def render(sandbox: HubSpotSandbox, args: Mapping[str, Any]) -> str:
             "properties": _properties(state),
             **told_view(state, lambda record_id: _name(state, record_id)),
         }
-    return _template().render(**view, style=_style())
+    return _template().render(**view, style=style())
 
 
 def _totals(sandbox: HubSpotSandbox) -> list[tuple[str, int]]:
@@ -308,14 +309,6 @@ def _is_live() -> bool:
 
 
 @cache
-def _style() -> str:
-    return (files(__package__) / "styles" / "page.css").read_text(encoding="utf-8")
-
-
-@cache
 def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["grouped"] = lambda number: f"{number:,}".replace(",", "\u202f")
-    return environment.from_string((files(__package__) / "templates" / "page.html").read_text(encoding="utf-8"))
+    page = files(__package__) / "templates" / "page.html"
+    return pages().from_string(page.read_text(encoding="utf-8"))

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 from adapters.hubspot.sandbox.app import make_app
-from adapters.hubspot.sandbox.faults import FaultSet, faults_named
+from adapters.hubspot.sandbox.faults import faults_named
 from adapters.hubspot.sandbox.gate import TOKEN, Gate
 from adapters.hubspot.sandbox.limits import Allowance, RateMeter
 from adapters.hubspot.sandbox.outgoing import Outgoing
 from adapters.hubspot.sandbox.page import render
 from adapters.hubspot.sandbox.rehearsing import let_happen, mails_after, make_workflow
-from adapters.hubspot.sandbox.request_log import RequestLog
 from adapters.hubspot.sandbox.seeding import seed
-from adapters.hubspot.sandbox.serving import SandboxServer
 from adapters.hubspot.sandbox.state import State
+from adapters.lookalike.faults import FaultSet
+from adapters.lookalike.request_log import RequestLog
+from adapters.lookalike.serving import SandboxServer
 from connector.contracts import SandboxOptions, SentMail
 from connector.errors import SettingError
 from connector.model import Account, Contact

@@ -16,7 +16,6 @@ from adapters.hubspot.sandbox.catalogue import (
     CONTACT_GROUPS,
     CONTACT_PROPERTIES,
 )
-from adapters.hubspot.sandbox.clock import SandboxClock
 from adapters.hubspot.sandbox.definitions import DefinitionStore
 from adapters.hubspot.sandbox.engagements import NOTES, TASKS, Engagement, EngagementStore
 from adapters.hubspot.sandbox.exports import ExportStore, Snapshot
@@ -28,6 +27,7 @@ from adapters.hubspot.sandbox.records import ObjectStore, Record
 from adapters.hubspot.sandbox.search import Searcher
 from adapters.hubspot.sandbox.values import check_values, invalid_values
 from adapters.hubspot.sandbox.workflows import WorkflowEngine
+from adapters.lookalike.clock import SandboxClock
 
 CONTACT_TYPE = "0-1"
 COMPANY_TYPE = "0-2"

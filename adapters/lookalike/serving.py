@@ -17,10 +17,12 @@ from time import monotonic, sleep
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from adapters.hubspot.sandbox.gate import ConnectionCut
-
 NO_LINGER = struct.pack("ii", 1, 0)
 GOODBYE_SECONDS = 2.0
+
+
+class ConnectionCut(Exception):
+    """The connection ends here, without an answer."""
 
 
 class SandboxServer(ThreadingHTTPServer):
@@ -88,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
     """Turns requests into WSGI calls and their answers back."""
 
     protocol_version = "HTTP/1.1"
-    server_version = "winback-hubspot-sandbox"
+    server_version = "winback-sandbox"
     wbufsize = -1
     disable_nagle_algorithm = True
     server: SandboxServer

@@ -7,9 +7,8 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
-
-from adapters.hubspot.sandbox.answers import iso
 
 ADDRESS = re.compile(r"[^/\s?=&@]+(@|%40)[^/\s?=&]+", re.IGNORECASE)
 KEPT = 20_000
@@ -35,7 +34,7 @@ class Entry:
         """The entry as JSON."""
         return {
             "number": self.number,
-            "at": iso(self.at_ms),
+            "at": f"{datetime.fromtimestamp(self.at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{self.at_ms % 1000:03d}Z",
             "method": self.method,
             "path": self.path,
             "kind": self.kind,
