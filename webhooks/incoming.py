@@ -54,10 +54,11 @@ def headers_of(environ: Mapping[str, Any]) -> dict[str, Sequence[str]]:
             for name in ("CONTENT_TYPE", "CONTENT_LENGTH")
             if environ.get(name)
         ]
-    found: dict[str, list[str]] = {}
-    for name, value in pairs:
-        found.setdefault(name.lower(), []).append(value)
-    return {name: tuple(values) for name, values in found.items()}
+    found: dict[str, Sequence[str]] = {}
+    for spelled, value in pairs:
+        name = spelled.lower()
+        found[name] = (*found[name], value) if name in found else (value,)
+    return found
 
 
 def client_address(environ: Mapping[str, Any], proxies: Sequence[IPv4Network | IPv6Network]) -> str:

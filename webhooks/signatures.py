@@ -14,6 +14,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from urllib.parse import unquote
 
 from pydantic import SecretStr
@@ -50,6 +51,11 @@ def matches(expected: str | bytes, given: str | bytes) -> bool:
 
 def plain(secrets: Iterable[SecretStr | str]) -> tuple[str, ...]:
     """The secrets as text, without empty ones: an empty key would let everybody sign."""
+    return _plain(tuple(secrets))
+
+
+@lru_cache(maxsize=64)
+def _plain(secrets: tuple[SecretStr | str, ...]) -> tuple[str, ...]:
     texts = (secret.get_secret_value() if isinstance(secret, SecretStr) else secret for secret in secrets)
     return tuple(text for text in texts if text.strip())
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from connector.journal.tables import SERIAL, Json, UtcTime, Words, metadata
 
 _WAITING = sa.text("state = 'waiting'")
+_KNOWN = sa.text("contact_id IS NOT NULL")
 _OPEN = sa.text("answered_at IS NULL")
 
 inbox = sa.Table(
@@ -33,7 +34,8 @@ inbox = sa.Table(
     sa.UniqueConstraint("source", "event_key"),
     sa.Index("ix_inbox_waiting", "happened_at", "number", sqlite_where=_WAITING, postgresql_where=_WAITING),
     sa.Index(None, "source", "state", "received_at"),
-    sa.Index(None, "contact_id"),
+    # Nobody is known on arrival, and arriving has to be cheap.
+    sa.Index(None, "contact_id", sqlite_where=_KNOWN, postgresql_where=_KNOWN),
     sqlite_autoincrement=True,
 )
 """`happened_at`: `at`, or when it arrived where the vendor does not say; `payload`: None once it was purged."""

@@ -12,6 +12,7 @@ down_revision = "0002"
 _MOMENT = sa.DateTime(timezone=True)
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _WAITING = sa.text("state = 'waiting'")
+_KNOWN = sa.text("contact_id IS NOT NULL")
 _OPEN = sa.text("answered_at IS NULL")
 
 
@@ -77,7 +78,7 @@ def _make_inbox() -> None:
         "ix_inbox_waiting", "inbox", ["happened_at", "number"], sqlite_where=_WAITING, postgresql_where=_WAITING
     )
     op.create_index("ix_inbox_source_state_received_at", "inbox", ["source", "state", "received_at"])
-    op.create_index("ix_inbox_contact_id", "inbox", ["contact_id"])
+    op.create_index("ix_inbox_contact_id", "inbox", ["contact_id"], sqlite_where=_KNOWN, postgresql_where=_KNOWN)
 
 
 def _make_outbox() -> None:
