@@ -21,8 +21,8 @@ $(READY): requirements-dev.lock pyproject.toml
 
 dev: $(READY) ## set up the development environment in .venv
 
-demo: $(READY) ## the whole main job on a local look-alike of HubSpot; nothing to set up
-	@$(BIN)/winback demo $(ARGS)
+demo: $(READY) ## the whole main job on a local look-alike of HubSpot, or CRM=salesforce; nothing to set up
+	@$(BIN)/winback demo $(if $(CRM),--crm $(CRM)) $(ARGS)
 
 test: $(READY) ## the test suite, with linters and type checks
 	@$(MAKE) --no-print-directory lint

@@ -80,7 +80,9 @@ def company(folder: Path, contacts: int, port: int):
     sandbox.seed((*people.contacts, *people.merged), people.accounts)
     config = folder / "winback.yaml"
     address = f"http://127.0.0.1:{port}"
-    text = playbook_text(base_url=sandbox.base_url, token="${file:token}", contacts=contacts * 20, address=address)
+    text = playbook_text(
+        base_url=sandbox.base_url, auth={"token": "${file:token}"}, contacts=contacts * 20, address=address
+    )
     config.write_text(text.replace("stale_source: 72h", "stale_source: 60d"), encoding="utf-8")
     with open_workspace(config, now=begins, quiet=True) as workspace:
         workspace.clock = clock = Mornings(begins)

@@ -13,6 +13,7 @@ import typer
 
 from connector.cli.terminal import out, say, table
 from connector.clock import SystemClock
+from connector.demo.crms import references, secret_file
 from connector.errors import SettingError
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ LIVE_AFTER = 10
 MORNING = time(6)
 """When the demo's scheduler runs, in UTC."""
 
-TOKEN_FILE = "sandbox.token"  # noqa: S105  # the name of a file, not a token
-TOKEN = "${file:" + TOKEN_FILE + "}"
 NOT_SOON = frozenset({"sunset", "held_out_before", "same_spell", "quiet_period"})
 """Who waits for one of these does so for months: not worth a word every day."""
 
@@ -75,7 +74,8 @@ def tell(*, folder: Path, crm: str, contacts: int, days: int, repo: Path | None,
         else:
             setting = _company(contacts, folder, crm, sandbox, now)
         _step(f"A local look-alike of {adapter.title}, over real HTTP, on this machine only")
-        (folder / TOKEN_FILE).write_text(next(iter(sandbox.auth.values())), encoding="utf-8")
+        for name, credential in sandbox.auth.items():
+            (folder / secret_file(name)).write_text(credential, encoding="utf-8")
         sandbox.advance((setting.begins - now).total_seconds())
         known = setting.people(sandbox)
         out(f"  {known:,} contacts in it; look at it while this runs: {sandbox.base_url}/")
@@ -401,7 +401,9 @@ def _company(contacts: int, folder: Path, crm: str, sandbox: Sandbox, now: datet
 
     def playbook(sandbox: Sandbox) -> str:
         address = f"http://127.0.0.1:{port}"
-        return playbook_text(base_url=sandbox.base_url, token=TOKEN, contacts=contacts, address=address)
+        return playbook_text(
+            base_url=sandbox.base_url, auth=references(sandbox.auth), crm=crm, contacts=contacts, address=address
+        )
 
     return _Setting(begins=begins, playbook=playbook, people=people, next_day=next_day, answers_mails=True, port=port)
 
@@ -436,7 +438,7 @@ def _repository(repo: Path, days: int, folder: Path, crm: str, sandbox: Sandbox)
     return _Setting(
         begins=newest - days * A_DAY,
         playbook=lambda sandbox: repository_playbook_text(
-            base_url=sandbox.base_url, token=TOKEN, repository=repo.resolve()
+            base_url=sandbox.base_url, auth=references(sandbox.auth), crm=crm, repository=repo.resolve()
         ),
         people=people,
         next_day=next_day,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
+from connector.demo.crms import demo_crm
 from connector.demo.events import MAPPING, PAYMENT_MAPPING, FileFormat
 from connector.demo.product import NOT_USAGE
 
@@ -28,14 +30,11 @@ journal: sqlite:///state/journal.db
 
 sources:
   crm:                                        # the people: contacts and companies
-    adapter: hubspot
+    adapter: {crm}
     base_url: {base_url}
-    auth: {{token: {token}}}
-    streams: [contacts, companies]
-    mapping:                                  # fields of this company's own: our column: its property
-      contacts: {{attributes.consent_at: consent_at, attributes.legal_hold: legal_hold,
-                 attributes.snoozed_until: snoozed_until}}
-  product:                                    # what they did and what they paid: one more file now and then
+    auth: {auth}
+    streams: {streams}
+{own}  product:                                    # what they did and what they paid: one more file now and then
     adapter: files
     streams:
       usage:
@@ -101,8 +100,8 @@ guards: {{max_change: 20%, empty_source: refuse, stale_source: {stale}}}
 
 destinations:
   crm:                                        # the same connection as the source of this name
-    adapter: hubspot
-    lists: {{segments: true, steps: true}}      # a workflow of the CRM waits on each step's list and sends its mail
+    adapter: {crm}
+    lists: {{segments: true, steps: true}}      # {waits_on}
     properties: true
     enroll: list
 """
@@ -141,6 +140,11 @@ def _quoted(text: str) -> str:
     return _scalar(text.replace("$", "$$"))
 
 
+def auth_text(auth: Mapping[str, str]) -> str:
+    """References to credentials as YAML."""
+    return f"{{{', '.join(f'{name}: {_scalar(reference)}' for name, reference in auth.items())}}}"
+
+
 def touches_a_day(contacts: int) -> int:
     """How many touches a day a company of so many contacts allows itself."""
     return max(FEWEST_TOUCHES, contacts // TOUCHES_A_DAY)
@@ -149,7 +153,8 @@ def touches_a_day(contacts: int) -> int:
 def playbook_text(
     *,
     base_url: str,
-    token: str,
+    auth: Mapping[str, str],
+    crm: str = "hubspot",
     account: str = "demo",
     timezone: str = "UTC",
     usage_folder: str = "data",
@@ -160,8 +165,9 @@ def playbook_text(
     """The text of a winback.yaml that reads the CRM at `base_url` and the files of the company.
 
     Args:
-        base_url: Where the HubSpot look-alike answers.
-        token: The reference to the CRM's token (`${HUBSPOT_TOKEN}`); never the token itself.
+        base_url: Where the CRM's look-alike answers.
+        auth: References to the CRM's credentials (`{"token": "${HUBSPOT_TOKEN}"}`); never the credentials themselves.
+        crm: Which CRM it is.
         account: What the company is called.
         timezone: Whose days count.
         usage_folder: Where the usage and payment files are, seen from the playbook's folder.
@@ -169,13 +175,19 @@ def playbook_text(
         contacts: How many contacts the company has; its caps go with it.
         address: Where `winback serve` will listen; None: nobody is listened to, and mails carry no links.
     """
-    if not token.startswith("${"):
-        raise ValueError("token: a reference such as ${HUBSPOT_TOKEN} belongs here, never the token itself")
+    for name, reference in auth.items():
+        if not reference.startswith("${"):
+            raise ValueError(f"{name}: a reference such as ${{HUBSPOT_TOKEN}} belongs here, never the {name} itself")
+    words = demo_crm(crm)
     return _TEXT.format(
+        crm=crm,
+        own=words.own,
+        streams=f"[{', '.join(words.streams)}]",
+        waits_on=words.waits_on,
         account=_quoted(account),
         timezone=_quoted(timezone),
         base_url=_quoted(base_url),
-        token=_scalar(token),
+        auth=auth_text(auth),
         path=_quoted(f"{usage_folder}/events-*.{file_format}"),
         payments=_quoted(f"{usage_folder}/payments-*.{file_format}"),
         mapping=_lines(MAPPING),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+
+from connector.demo.crms import demo_crm
+from connector.demo.playbook import auth_text
 
 _HEAD = """\
 # A git repository's contributors as the users: a commit is usage, a top-level folder is the feature.
@@ -21,7 +25,7 @@ _PRODUCT = """\
 """
 
 _CRM = """\
-  crm: {{adapter: hubspot, base_url: {base_url}, auth: {{token: "{token}"}}, streams: [contacts]}}
+  crm: {{adapter: {crm}, base_url: {base_url}, auth: {auth}, streams: [{people}]}}
 """
 
 _TAIL = """\
@@ -54,9 +58,12 @@ program:
   sunset: {after_episodes: 1, segment: sunset}
 
 guards: {stale_source: 3650d}                 # a repository may rest
+"""
+
+_DESTINATIONS = """\
 
 destinations:
-  crm: {adapter: hubspot, lists: {segments: true, steps: true}, properties: true}
+  crm: {{adapter: {crm}, lists: {{segments: true, steps: true}}, properties: true}}
 """
 
 _SEGMENTS_ONLY = """\
@@ -71,13 +78,15 @@ def people_playbook_text(*, repository: Path) -> str:
     return _HEAD.format(account='"repository"') + _PRODUCT.format(path=_quoted(str(repository))) + _SEGMENTS_ONLY
 
 
-def repository_playbook_text(*, repository: Path, base_url: str, token: str) -> str:
-    """The demo's playbook for a repository; `token` is a reference such as ${file:sandbox.token}."""
+def repository_playbook_text(*, repository: Path, base_url: str, auth: Mapping[str, str], crm: str) -> str:
+    """The demo's playbook for a repository; `auth` holds references such as ${file:sandbox.token}."""
+    people = ", ".join(demo_crm(crm).people)
     return (
         _HEAD.format(account=_quoted(repository.name))
-        + _CRM.format(base_url=_quoted(base_url), token=token)
+        + _CRM.format(crm=crm, base_url=_quoted(base_url), auth=auth_text(auth), people=people)
         + _PRODUCT.format(path=_quoted(str(repository)))
         + _TAIL
+        + _DESTINATIONS.format(crm=crm)
     )
 
 

@@ -87,7 +87,7 @@ def told(company: Company) -> dict[str, tuple[int, int] | None]:
 def test_everybody_is_who_they_are_and_silent_as_long_as_they_are(company, crm, tmp_path):
     config = tmp_path / "winback.yaml"
     config.write_text(
-        playbook_text(base_url=crm.base_url, token="${HUBSPOT_TOKEN}", file_format="csv"), encoding="utf-8"
+        playbook_text(base_url=crm.base_url, auth={"token": "${HUBSPOT_TOKEN}"}, file_format="csv"), encoding="utf-8"
     )
     environ = {"HUBSPOT_TOKEN": crm.auth["token"]}
     company.write_usage(tmp_path / "data", file_format="csv")

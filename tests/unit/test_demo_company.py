@@ -485,7 +485,7 @@ def test_impossible_sizes_are_refused():
 def test_the_playbook_says_where_the_crm_and_the_files_are():
     text = playbook_text(
         base_url="http://127.0.0.1:8123",
-        token="${HUBSPOT_TOKEN}",
+        auth={"token": "${HUBSPOT_TOKEN}"},
         usage_folder="data",
         file_format="csv",
         account="Åcme $1: #x",
@@ -506,12 +506,12 @@ def test_the_playbook_says_where_the_crm_and_the_files_are():
 
 @pytest.mark.parametrize(("contacts", "touches"), [(20, 10), (600, 12), (5_000, 100), (100_000, 2_000)])
 def test_the_daily_cap_goes_with_the_company_s_size(contacts, touches):
-    text = playbook_text(base_url="http://127.0.0.1:8123", token="${HUBSPOT_TOKEN}", contacts=contacts)
+    text = playbook_text(base_url="http://127.0.0.1:8123", auth={"token": "${HUBSPOT_TOKEN}"}, contacts=contacts)
     assert yaml.safe_load(text)["program"]["caps"]["per_day"] == touches
 
 
 def test_the_playbook_is_one_that_winback_reads_without_a_word_against_it(tmp_path):
-    text = playbook_text(base_url="http://127.0.0.1:8123", token="${HUBSPOT_TOKEN}")
+    text = playbook_text(base_url="http://127.0.0.1:8123", auth={"token": "${HUBSPOT_TOKEN}"})
     (tmp_path / "winback.yaml").write_text(text)
     (tmp_path / "whats_new.yaml").write_text(whats_new_text("2026-09-01", "2026-10-02"))
     playbook = load_playbook(tmp_path / "winback.yaml", environ={"HUBSPOT_TOKEN": "x"}, adapters=installed_adapters())
@@ -570,4 +570,4 @@ def test_somebody_pays_every_day_and_each_payment_is_told_once(company, tmp_path
 
 def test_a_token_is_never_written_into_a_playbook():
     with pytest.raises(ValueError, match="reference"):
-        playbook_text(base_url="http://127.0.0.1:8123", token="pat-eu1-0000")
+        playbook_text(base_url="http://127.0.0.1:8123", auth={"token": "pat-eu1-0000"})
