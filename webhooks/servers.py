@@ -45,7 +45,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def serve(open_workspace: Callable[[], Workspace], *, host: str, port: int, workers: int, work: Work | None) -> None:
+def serve(
+    open_workspace: Callable[[], Workspace],
+    *,
+    host: str,
+    port: int,
+    workers: int,
+    work: Work | None,
+    listening: Callable[[], None] = lambda: None,
+) -> None:
     """Serve a playbook until SIGTERM; the entry point `winback.web` of the command line.
 
     Args:
@@ -54,6 +62,7 @@ def serve(open_workspace: Callable[[], Workspace], *, host: str, port: int, work
         port: 0 for any that is free is not supported: vendors have to know it.
         workers: Web processes; more than one need a journal on PostgreSQL.
         work: What the worker process does; None: nobody works here, `winback work` runs elsewhere.
+        listening: Called once nothing stands against it.
     """
     from webhooks.beside import Beside
 
@@ -62,7 +71,7 @@ def serve(open_workspace: Callable[[], Workspace], *, host: str, port: int, work
     multiprocessing.set_start_method("fork", force=True)
     beside = Beside(work) if work is not None else None
     make = functools.partial(_made, open_workspace, beside=beside, loopback=is_loopback(host))
-    run(make, host=host, port=port, workers=workers, beside=beside)
+    run(make, host=host, port=port, workers=workers, beside=beside, listening=listening)
 
 
 def check(workspace: Workspace, *, host: str, workers: int) -> None:
@@ -102,10 +111,11 @@ def run(
     workers: int = 1,
     beside: Beside | None = None,
     read_seconds: int = limits.READ_SECONDS,
+    listening: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve an application until SIGTERM or SIGINT; `make` is called in every web process.
 
-    read_seconds: How long a request may take to arrive.
+    read_seconds: How long a request may take to arrive. listening: Called when the port is found to be free.
     """
     from granian.constants import HTTPModes, Interfaces, RuntimeModes
     from granian.http import HTTP1Settings
@@ -113,6 +123,7 @@ def run(
     from granian.server import Server
 
     _free(host, port)
+    listening()
     with tempfile.TemporaryDirectory(prefix="winback-metrics-") as counters:
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters

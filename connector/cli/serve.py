@@ -41,9 +41,14 @@ def command(
 
     opened = functools.partial(_open, config, now)
     with opened() as workspace:
-        for line in _told(workspace, host=host, port=port):
+        lines = _told(workspace, host=host, port=port)
+
+    def listening() -> None:
+        for line in lines:
             say(line)
-    web()(opened, host=host, port=port, workers=workers, work=functools.partial(_work, opened) if work else None)
+
+    working = functools.partial(_work, opened) if work else None
+    web()(opened, host=host, port=port, workers=workers, work=working, listening=listening)
 
 
 def web() -> Callable[..., None]:

@@ -17,6 +17,7 @@ from connector.errors import StateError
 from connector.live.asking import Asked, Asking
 from connector.live.drain import Drain, Drained, Receivers
 from connector.live.hearing import Hearing
+from connector.live.housekeeping import Housekeeping
 from connector.redact import redact
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Worker:
         hearing = Hearing.of(workspace)
         self._drain = Drain(workspace.journal, known, hearing, clock=workspace.clock, owner=owner)
         self._asking = Asking(workspace, known, owner=owner)
+        self._sweep = Housekeeping(workspace, known)
         self._relay = _relay_of(workspace)
         self._run_id: str | None = None
         self._failing = False
@@ -87,10 +89,11 @@ class Worker:
         return worked
 
     def once(self) -> Worked:
-        """One round: hear, carry out, ask."""
+        """One round: hear, carry out, ask, and let go of what is over."""
         drained = self._drain()
         relayed = self._carry_out()
         asked = self._asking.fetch() + self._asking.backfill()
+        self._sweep()
         for name, number in {"heard": drained.taken, "set_aside": drained.set_aside, "asked": asked.new}.items():
             self._totals[name] = self._totals.get(name, 0) + number
         return Worked(drained, relayed, asked)
