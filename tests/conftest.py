@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from connector.journal import migrate
+from tests.fakes import migrations
 from tests.fakes.crm import Crm
 from tests.fakes.installation import Installation
 
@@ -27,6 +29,16 @@ class _StoriesTogether(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return file if file in TOLD_ONCE else nodeid
+
+
+def pytest_configure():
+    migrate._upgrade = migrations.once_for_all
+
+
+@pytest.fixture
+def real_migrations(monkeypatch):
+    """For tests of the migrations themselves."""
+    monkeypatch.setattr(migrate, "_upgrade", migrations.REAL)
 
 
 def pytest_xdist_make_scheduler(config, log):

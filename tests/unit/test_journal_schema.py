@@ -9,14 +9,17 @@ import sqlalchemy as sa
 
 from connector.clock import SystemClock
 from connector.errors import SettingError, StateError
-from connector.journal import Answer, Journal
+from connector.journal import Answer, Journal, migrate
 from connector.journal.engine import Database
 from connector.journal.migrate import MIGRATIONS
 from connector.journal.tables import SCHEMA_VERSION, metadata
+from tests.fakes import migrations
 from tests.fakes.clocks import START
-from tests.fakes.databases import on_both  # noqa: F401 - the fixture `journal_url`
+from tests.fakes.databases import fresh_url, on_both  # noqa: F401 - the fixture `journal_url`
 from tests.fakes.episodes import enter, episode_of, step_of, take
 from tests.fakes.journals import finish, finish_all, kill, spawn
+
+pytestmark = pytest.mark.usefixtures("real_migrations")
 
 OPEN_AND_WRITE = """
 import sys
@@ -346,3 +349,40 @@ with database.write() as connection:
     with Journal.open(journal_url, clock=SystemClock()) as journal:
         journal.runs.start("pull", playbook_digest="d")
         assert journal.held.property_names("crm") == set()
+
+
+def test_a_journal_made_by_heart_is_the_one_that_the_migrations_make(journal_url, tmp_path, monkeypatch):
+    monkeypatch.setattr(migrate, "_upgrade", migrations.once_for_all)
+    kind = "sqlite" if journal_url.startswith("sqlite") else "postgres"
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with fresh_url(kind, folder) as url:
+            Journal.open(url, clock=SystemClock()).close()
+            quick = described(url)
+    monkeypatch.setattr(migrate, "_upgrade", migrations.REAL)
+    Journal.open(journal_url, clock=SystemClock()).close()
+    assert quick == described(journal_url)
+
+
+def said_of(index) -> str:
+    """An index with its condition in words."""
+    return str({**index, "dialect_options": {key: str(value) for key, value in index["dialect_options"].items()}})
+
+
+def described(url: str):
+    """Tables with their columns and indexes, and the version."""
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        seen = sa.inspect(connection)
+        version = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one()
+        tables = {
+            name: (
+                [(column["name"], str(column["type"]), column["nullable"]) for column in seen.get_columns(name)],
+                sorted(map(said_of, seen.get_indexes(name))),
+                sorted(map(str, seen.get_unique_constraints(name))),
+            )
+            for name in seen.get_table_names()
+        }
+    engine.dispose()
+    return version, tables
