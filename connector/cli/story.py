@@ -84,7 +84,7 @@ def tell(*, folder: Path, crm: str, contacts: int, days: int, repo: Path | None,
         out(f"  playbook: {config}")
         _first_day(config, setting.begins, sandbox)
         last = _days(config, setting, setting.begins, min(days, LIVE_AFTER))
-        if setting.port is not None:
+        if setting.port is not None and days >= LIVE_AFTER:
             _live_hour(config, last, setting.port)
         last = _days(config, setting, last, days - min(days, LIVE_AFTER))
         _ending(config, last)

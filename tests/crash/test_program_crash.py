@@ -226,7 +226,7 @@ def test_a_kill_on_the_day_of_a_step_enrolls_nobody_twice_and_loses_nobody(rehea
 
 
 def seeds() -> Iterator[Any]:
-    yield worlds(LIST, SQLITE, 0)
+    yield worlds(LIST, SQLITE, 0, soak=True)
     yield worlds(DIRECT, SQLITE, 1)
     for seed in range(100, 140):
         way, database = SPREAD[seed % len(SPREAD)]

@@ -197,12 +197,12 @@ def machine(way: str) -> type[Clumsy]:
     return type(f"Clumsy_{way}", (Clumsy,), {"way": way})
 
 
-def check(way: str, examples: int) -> None:
+def check(way: str, examples: int, *, steps: int) -> None:
     run_state_machine_as_test(
         machine(way),
         settings=settings(
             max_examples=examples,
-            stateful_step_count=20,
+            stateful_step_count=steps,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
@@ -211,11 +211,11 @@ def check(way: str, examples: int) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_no_promise_is_broken_whatever_happens(way):
-    check(way, 75)
+    check(way, 75, steps=12)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("way", WAYS)
 def test_no_promise_is_broken_in_ten_thousand_lives(way):
-    check(way, 2500)
+    check(way, 2500, steps=20)
