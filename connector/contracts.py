@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -87,9 +87,14 @@ class Limits(BaseModel):
 
 
 class AdapterOptions(BaseModel):
-    """The keys every source and destination block may have; an adapter adds its own in a subclass."""
+    """The keys every source and destination block may have; an adapter adds its own in a subclass.
+
+    connection_keys: What a destination takes from the source of the same name, unless it says otherwise.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connection_keys: ClassVar[tuple[str, ...]] = ("adapter", "auth", "base_url", "rate", "timeout_seconds")
 
     adapter: str = Field(description="which adapter: see `winback adapters`")
     base_url: str | None = Field(default=None, description="where the system answers; the vendor's own by default")
@@ -137,11 +142,15 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """One kind of record a source yields. `default_mapping` is the shipped mapping file's stem, None if unmapped."""
+    """One kind of record a source yields. `default_mapping` is the shipped mapping file's stem, None if unmapped.
+
+    quiet: A week without anything new is no sign that something is broken: deals, mails, consents.
+    """
 
     name: str
     into: str
     default_mapping: str | None
+    quiet: bool = False
 
 
 @runtime_checkable
@@ -174,6 +183,7 @@ class Capabilities:
     opt_outs_per_batch: Most rows for `opt_out` and `opted_out`; 0: it cannot write opt-outs.
     feedback_per_batch: Most rows for `record_feedback` and `recorded_feedback`; 0: it keeps no notes.
     callbacks_per_call: Most rows for `complete`; 0: no workflow of it ever waits for us.
+    properties_come_from: What somebody has to do for properties that are missing; "": we make them ourselves.
     """
 
     members_per_call: int
@@ -184,6 +194,7 @@ class Capabilities:
     opt_outs_per_batch: int = 0
     feedback_per_batch: int = 0
     callbacks_per_call: int = 0
+    properties_come_from: str = ""
 
 
 @runtime_checkable
@@ -296,8 +307,8 @@ class Destination(Protocol):
 class Work:
     """The size of a plan for one destination, from which it forecasts its calls.
 
-    member_batches: Calls of `change_members` after batching.
-    property_batches: Calls of `set_properties` after batching.
+    member_batches: Calls of `change_members` after batching. member_changes: The members in all of them.
+    property_batches: Calls of `set_properties` after batching. property_rows: The rows in all of them.
     enrollments: Contacts to enroll or unenroll, in any workflow. workflows: How many workflows they are for.
     opt_outs: Contacts to unsubscribe. feedback: Notes and tasks.
     """
@@ -311,6 +322,8 @@ class Work:
     workflows: int = 0
     opt_outs: int = 0
     feedback: int = 0
+    member_changes: int = 0
+    property_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

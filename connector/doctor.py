@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from connector.errors import CredentialsError, WinbackError
 from connector.model import Finding, Severity
 from connector.program.model import Driver
+from connector.wanted import owned_properties
 
 if TYPE_CHECKING:
     from connector.workspace import Workspace
@@ -128,9 +129,26 @@ def _check_source(workspace: Workspace, name: str) -> Callable[[], Iterator[Find
 def _check_destination(workspace: Workspace, name: str) -> Callable[[], Iterator[Finding]]:
     def check() -> Iterator[Finding]:
         yield from workspace.destination(name).check()
+        yield from _properties(workspace, name)
         yield from _workflows(workspace, name)
 
     return check
+
+
+def _properties(workspace: Workspace, name: str) -> Iterator[Finding]:
+    """Whether the properties of the playbook are there, where we do not make them ourselves."""
+    destination = workspace.destination(name)
+    fix = destination.capabilities.properties_come_from
+    specs = owned_properties(workspace.playbook) if workspace.playbook.destinations[name].properties else ()
+    if not fix or not specs:
+        return
+    there = set(destination.existing_properties(specs))
+    missing = [spec.name for spec in specs if spec.name not in there]
+    subject = f"{name} properties"
+    if missing:
+        yield Finding(subject, Severity.ERROR, f"the playbook needs, and {name} lacks: {', '.join(missing)}", fix)
+    else:
+        yield Finding(subject, Severity.OK, f"all {len(specs)} that the playbook needs are there")
 
 
 def _workflows(workspace: Workspace, name: str) -> Iterator[Finding]:

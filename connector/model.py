@@ -148,6 +148,8 @@ class Page:
     partial: Records carry only some fields; fields that are absent keep their stored value (deletions, merges).
     snapshot: Set on every page of a complete listing. Once the page with `snapshot_complete` is stored, contacts
         of this source that no page of the same snapshot named are marked deleted.
+    snapshot_ids: What the ids of all that the listing is of begin with, where other streams bring contacts of the
+        same system too: only those are marked.
     total: Rows expected in the whole stream, for progress; None if unknown.
     """
 
@@ -159,6 +161,7 @@ class Page:
     partial: bool = False
     snapshot: str | None = None
     snapshot_complete: bool = False
+    snapshot_ids: str = ""
     total: int | None = None
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from connector.plan.build import Plan, PlanInputs
     from connector.pull import PullReport
     from connector.rules.conditions import CheckedSegment
-    from connector.warehouse import Evaluation, IdentityReport, Warehouse
+    from connector.warehouse import Evaluation, IdentityReport, SourceStat, Warehouse
     from connector.workspace import Workspace
 
 StillOurs = Callable[[], None]
@@ -276,13 +276,24 @@ def make_plan(workspace: Workspace, *, as_of: date | None = None, refresh: bool 
         rejected=workspace.journal.rejections.active(name),
         reachable=aim.reachable,
         # What was heard between runs is no source that could fall silent.
-        sources=[stat for stat in workspace.warehouse.source_stats() if stat.source != HEARD],
+        sources=_stats(workspace),
         guards=workspace.playbook.guards,
         allowance=_allowance(settings.options.rate),
         folder=destination.folder,
         reason=aim.reason,
     )
     return Planned(build_plan(inputs), inputs, drift)
+
+
+def _stats(workspace: Workspace) -> list[SourceStat]:
+    """What each stream has brought; of one that may be quiet for long no newest event, which would look stale."""
+    sources = workspace.playbook.sources
+    quiet = {(name, info.name) for name in sources for info in workspace.source(name).streams() if info.quiet}
+    return [
+        replace(stat, newest_at=None) if (stat.source, stat.stream) in quiet else stat
+        for stat in workspace.warehouse.source_stats()
+        if stat.source != HEARD
+    ]
 
 
 def _require_facts(workspace: Workspace) -> None:

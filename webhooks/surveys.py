@@ -13,9 +13,10 @@ from html import unescape
 from threading import Lock
 from typing import Annotated, Final, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from connector.contracts import Limits
+from connector.durations import Duration
 from connector.errors import MalformedPayload, ProviderError, RejectedError
 from connector.heard import Given, Who
 from connector.paging import PagingError
@@ -50,27 +51,8 @@ def _reachable(address: str | None) -> str | None:
     return address.rstrip("/")
 
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"([0-9]{1,6})\s*([smhd])")
-
-
-def _duration(value: object) -> object:
-    """`15m`, `1h` as a time span; a bare number is refused because its unit would be a guess."""
-    if isinstance(value, timedelta):
-        return value
-    found = _DURATION.fullmatch(str(value).strip())
-    if found is None:
-        raise ValueError("is not a duration; write a number and a unit: 15m, 1h, 1d")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    Field(ge=timedelta(minutes=1)),
-    PlainSerializer(lambda span: f"{span.total_seconds() / 60:g}m", return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,6}\s*[smhd]$", "examples": ["15m"]}),
-]
+Interval = Annotated[Duration, Field(ge=timedelta(minutes=1))]
+"""How often to ask: not more than once a minute."""
 
 
 class SurveyOptions(ReceiverOptions):
@@ -85,7 +67,7 @@ class SurveyOptions(ReceiverOptions):
         default=None, description="where the API answers; the vendor's own address by default"
     )
     rate: Limits = Field(default_factory=Limits, description="how much of the API allowance to use")
-    poll: Duration = Field(default=timedelta(hours=1), description="how often missed answers are asked for")
+    poll: Interval = Field(default=timedelta(hours=1), description="how often missed answers are asked for")
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -24,7 +24,7 @@ from webhooks import signatures, strict_json
 from webhooks.path_tokens import PathTokens
 from webhooks.payloads import Payload, SharedSecrets, checked, key_of, read_json
 from webhooks.surveys import (
-    Duration,
+    Interval,
     PathId,
     SurveyOptions,
     all_of,
@@ -81,7 +81,7 @@ class ZigpollOptions(SurveyOptions):
     surveys: tuple[PathId, ...] = Field(
         default=(), description="ids of the polls to listen to and to read missed answers of; none: all of the account"
     )
-    poll: Duration = Field(
+    poll: Interval = Field(
         default=timedelta(minutes=15), description="how often answers are asked for: webhooks only make it quicker"
     )
     rate: ZigpollLimits = Field(default_factory=ZigpollLimits, description="how much of the API allowance to use")

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import ClassVar, Final, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
+from pydantic import Field, field_validator
 
 from connector.contracts import AdapterOptions, Limits
+from connector.durations import Duration
 
 VENDOR_URL: Final = "https://api.hubapi.com"
-
-_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-
-
-def _duration(value: Any) -> Any:
-    """`10m`, `90s`, `2h` as a time span; a bare number is refused because its unit would be a guess."""
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.fullmatch(str(value).strip())
-    if match is None:
-        message = f"{value!r} is not a duration; write a number and a unit: 90s, 10m, 2h, 1d"
-        raise ValueError(message)
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(lambda span: f"{span.total_seconds():g}s", return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$", "examples": ["10m"]}),
-]
 
 
 class HubSpotOptions(AdapterOptions):
     """A HubSpot account, read from and written to with one token."""
+
+    connection_keys: ClassVar[tuple[str, ...]] = (*AdapterOptions.connection_keys, "api_version")
 
     rate: Limits = Field(
         default_factory=lambda: Limits(per_10s=100),

@@ -299,6 +299,8 @@ def work_of(steps: Sequence[Step], capabilities: Capabilities) -> Work:
         workflows=len({step.workflow for step in steps if isinstance(step, Enroll | Unenroll)}),
         opt_outs=sum(len(step.row_ids) for step in steps if isinstance(step, OptOut)),
         feedback=sum(len(step.rows) for step in steps if isinstance(step, RecordFeedback)),
+        member_changes=sum(members),
+        property_rows=sum(rows),
     )
 
 

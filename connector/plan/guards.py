@@ -30,7 +30,7 @@ SMALL_CHANGE = 20
 """Up to this many contacts no share counts: a person reads twenty lines, and 7 of 30 is no disaster."""
 
 
-RECORD_STREAMS = frozenset({"contacts", "companies", "accounts", "email_events"})
+RECORD_STREAMS = frozenset({"contacts", "leads", "companies", "accounts", "consents", "email_events"})
 """Streams of things rather than events: nobody editing a company for a week is no sign of a broken source, and neither
 is a week in which nobody was mailed.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from connector.contracts import Adapter
+from connector.contracts import Adapter, AdapterOptions
 from connector.location import PlaybookError, Problem, nearest
 from connector.model import Segment, Severity
 from connector.reasons.rulebook import Rulebook, extended
@@ -29,9 +29,6 @@ from connector.settings.secrets import secret_problems
 from connector.settings.validation import Step, dotted, find, problems_of, share_problem, shown
 from connector.settings.webhooks import read_webhooks, secret_keys, webhook_findings
 from connector.yaml_loader import Entry, Items, Node, Scalar, Table, load_file, plain
-
-SHARED_KEYS = ("adapter", "auth", "base_url", "rate", "timeout_seconds")
-"""What a destination takes from the source of the same name, unless it says otherwise."""
 
 _CORE_KEYS = tuple(DestinationBlock.model_fields)
 
@@ -90,7 +87,7 @@ def load_playbook(
     assert isinstance(filled, Table)
     loading.add(list(environment_problems(environ, referenced=frozenset(loading.referenced))))
     layered = overlay(filled, [*environment_overrides(environ), *flag_overrides(overrides)])
-    _share_with_destinations(layered, loading)
+    _share_with_destinations(layered, adapters, loading)
     _note_origins(layered, (), loading)
     return _build(layered, file, adapters, known, loading)
 
@@ -331,7 +328,7 @@ def _refuse_empty_secrets(root: Table, values: dict[str, Any], path: tuple[str, 
             loading.add([Problem("this secret is empty", place, dotted((*path, "auth", key)))])
 
 
-def _share_with_destinations(root: Table, loading: _Loading) -> None:
+def _share_with_destinations(root: Table, adapters: Mapping[str, Adapter], loading: _Loading) -> None:
     """Give each destination what the source of its name has and it does not say itself."""
     sources, destinations = root.entries.get("sources"), root.entries.get("destinations")
     if sources is None or destinations is None:
@@ -346,9 +343,10 @@ def _share_with_destinations(root: Table, loading: _Loading) -> None:
         theirs = source.node.entries.get("adapter")
         if own is None or theirs is None or plain(own.node) != plain(theirs.node):
             continue
+        adapter = adapters.get(str(plain(own.node)))
         shared = {
             key: source.node.entries[key]
-            for key in SHARED_KEYS
+            for key in (adapter.options if adapter is not None else AdapterOptions).connection_keys
             if key in source.node.entries and key not in entry.node.entries
         }
         both = Table({**shared, **entry.node.entries}, entry.node.location)

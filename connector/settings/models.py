@@ -12,9 +12,10 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field
 
+from connector.durations import Duration
 from connector.settings.block import Block, Name
 from connector.settings.program_blocks import KeysBlock, LinksBlock, ProgramBlock
-from connector.settings.values import Duration, Share
+from connector.settings.values import Share
 from connector.settings.webhook_blocks import WebhooksBlock
 
 

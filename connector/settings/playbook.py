@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, SerializeAsAny
 
 from connector.contracts import AdapterOptions
+from connector.durations import show_duration
 from connector.model import Finding, Segment
 from connector.program.model import Program
 from connector.reasons.rulebook import Rulebook, bundled
@@ -21,7 +22,6 @@ from connector.settings.models import Activity, DestinationBlock, Guards, Identi
 from connector.settings.program_blocks import KeysBlock, LinksBlock, ProgramBlock
 from connector.settings.secrets import MASK, is_secret, masked
 from connector.settings.validation import Step, dotted
-from connector.settings.values import show_duration
 from connector.settings.webhook_blocks import WebhookSettings
 
 _OPTIONAL = ("program", "programs", "links", "webhooks", "reasons_file", "keys")

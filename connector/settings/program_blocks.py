@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, WithJsonSchema, field_validator
 
+from connector.durations import Duration
 from connector.program.codes import EXITS
 from connector.program.model import Basis, Driver
 from connector.reasons.codes import REASONS
 from connector.settings.block import Block, Name, ProgramName
 from connector.settings.program_values import Count, Country, Days, Money, Pause, ShareOrAuto, Whole, Window, Workflow
-from connector.settings.values import SECRET_SCHEMA, SEVERAL_SECRETS_SCHEMA, Duration, Share
+from connector.settings.values import SECRET_SCHEMA, SEVERAL_SECRETS_SCHEMA, Share
 
 SHORTEST_KEY = 32
 """Characters of a key: fewer could be guessed."""

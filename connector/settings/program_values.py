@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from connector.durations import read_duration, show_duration
 from connector.program.countries import country_code
-from connector.settings.values import read_duration, read_share, show_duration
+from connector.settings.values import read_share
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FULL_NAMES = {

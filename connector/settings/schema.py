@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from connector.contracts import Adapter, AdapterOptions
 from connector.reasons.codes import REASONS
 from connector.receivers import Receiver
-from connector.settings.load import SHARED_KEYS
 from connector.settings.models import DestinationBlock, PlaybookFile
 from connector.settings.values import SECRET_SCHEMA, SEVERAL_SECRETS_SCHEMA, SHARE_SCHEMA
 from connector.settings.webhooks import MEANINGS, secret_fields
@@ -90,7 +89,7 @@ def _block(adapter: Adapter, definitions: Schema, *, also: Schema | None = None)
         "additionalProperties": SECRET_SCHEMA,
         "description": AdapterOptions.model_fields["auth"].description,
     }
-    required = [key for key in schema.get("required", ()) if also is None or key not in SHARED_KEYS]
+    required = [key for key in schema.get("required", ()) if also is None or key not in adapter.options.connection_keys]
     _allow_percent(definitions)
     return {
         "type": "object",

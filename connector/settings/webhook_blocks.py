@@ -17,11 +17,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from connector.durations import Duration
 from connector.receivers import ReceiverOptions
 from connector.settings.block import Block, Name
 from connector.settings.program_blocks import BaseAddress, is_web_address
 from connector.settings.program_values import Whole
-from connector.settings.values import SECRET_SCHEMA, Duration
+from connector.settings.values import SECRET_SCHEMA
 
 HASHED = "$argon2id$"
 """How a password's hash begins; the password itself is nowhere."""

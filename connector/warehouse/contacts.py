@@ -15,6 +15,7 @@ def fold_contacts(database: Database, arrival: Arrival) -> Folded:
     """Insert new contacts, add a version to changed ones; only columns the page provides change."""
     provided = [name for name in schema.CONTACT_COLUMNS if name in arrival.columns]
     _drop_implicit(database)
+    before = _living(database, arrival.system)
     if provided:
         _stage(database, arrival, provided)
         counts = _upsert(database, arrival)
@@ -22,22 +23,22 @@ def fold_contacts(database: Database, arrival: Arrival) -> Folded:
     else:
         counts = Folded()
     deleted = _end_snapshot(database, arrival, any_rows=bool(provided))
-    held = database.value(
-        f"SELECT count(*) FROM contacts_history WHERE valid_to = {schema.END} AND system = ? AND deleted_at IS NULL",
-        [arrival.system],
-    )
-    before = database.value(
-        "SELECT rows FROM stream_stats WHERE source = ? AND stream = ?", [arrival.source, arrival.stream]
-    )
     if counts.new or counts.changed or deleted:
         database.set_meta("matched", None)
     return Folded(
         new=counts.new,
         changed=counts.changed + deleted,
         unchanged=counts.unchanged,
-        held=held - (before or 0),
+        # What this page changed: a system may list its people in several streams.
+        held=_living(database, arrival.system) - before,
         newest_at=timestamp(arrival.pulled_at) if counts.new or counts.changed or deleted else None,
     )
+
+
+def _living(database: Database, system: str) -> int:
+    """How many contacts of a system there are."""
+    current = f"SELECT count(*) FROM contacts_history WHERE valid_to = {schema.END} AND deleted_at IS NULL"
+    return int(database.value(f"{current} AND system = ?", [system]))
 
 
 def _stage(database: Database, arrival: Arrival, provided: list[str]) -> None:
@@ -171,6 +172,7 @@ def _end_snapshot(database: Database, arrival: Arrival, *, any_rows: bool) -> in
     gone = (
         f"SELECT contact_key FROM contacts_history "
         f"WHERE valid_to = {schema.END} AND system = {literal(arrival.system)} "
+        f"AND starts_with(contact_id, {literal(f'{arrival.system}:{page.snapshot_ids}')}) "
         "AND deleted_at IS NULL AND merged_into IS NULL AND contact_key NOT IN "
         "(SELECT contact_key FROM snapshot_seen WHERE source = ? AND stream = ?)"
     )

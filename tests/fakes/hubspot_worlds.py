@@ -166,6 +166,9 @@ class HubSpotWorld:
     def calls(self) -> int:
         return self.sandbox.log.total
 
+    def calls_of_a_batch(self, rows: int) -> int:
+        return -(-rows // 100)
+
     def stored(self, row_id: str) -> Mapping[str, str | None]:
         return self.state.contacts.live[row_id].properties
 

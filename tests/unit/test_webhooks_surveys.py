@@ -166,7 +166,7 @@ def test_the_chance_a_token_can_hold_depends_on_its_signs(token, most):
 def test_how_often_is_asked_is_written_with_a_unit():
     assert SurveyOptions(poll="15m").poll == timedelta(minutes=15)
     assert SurveyOptions().poll == timedelta(hours=1)
-    assert SurveyOptions(poll=timedelta(days=1)).model_dump(mode="json")["poll"] == "1440m"
+    assert SurveyOptions(poll=timedelta(days=1)).model_dump(mode="json")["poll"] == "1d"
     for wrong in ("15", 15, "soon", "10s", "-1h"):
         with pytest.raises(ValidationError):
             SurveyOptions(poll=wrong)
