@@ -1,4 +1,4 @@
-"""A winback installation beside a HubSpot sandbox: a folder with a playbook, data, and the command line."""
+"""A winback installation beside a CRM's sandbox: a folder with a playbook, data, and the command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ warehouse: duckdb:///state/warehouse.duckdb
 journal: {journal}
 
 sources:
-  crm: {{adapter: hubspot, base_url: "{base_url}", auth: {{token: "${{HUBSPOT_TOKEN}}"}}, streams: [contacts, companies]}}
+  crm: {{adapter: {adapter}, base_url: "{base_url}", auth: {auth}, streams: {streams}}}
   product:
     adapter: files
     streams:
@@ -45,8 +45,14 @@ segments:
 guards: {{max_change: 20%, empty_source: refuse, stale_source: {stale}}}
 
 destinations:
-  crm: {{adapter: hubspot, lists: {{segments: true}}, properties: true}}
+  crm: {{adapter: {adapter}, lists: {{segments: true}}, properties: true}}
 """
+
+AUTH = {
+    "hubspot": '{token: "${HUBSPOT_TOKEN}"}',
+    "salesforce": '{client_id: "${SF_CLIENT_ID}", client_secret: "${SF_CLIENT_SECRET}"}',
+}
+STREAMS = {"hubspot": "[contacts, companies]", "salesforce": "[contacts, leads, accounts, consents]"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Installation:
     token: str
     journal: str = "sqlite:///state/journal.db"
     stale: str = "3000d"
+    adapter: str = "hubspot"
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,7 +93,14 @@ class Installation:
         return self.folder / "winback.yaml"
 
     def write_playbook(self, *replacements: tuple[str, str]) -> None:
-        text = PLAYBOOK.format(journal=self.journal, base_url=self.base_url, stale=self.stale)
+        text = PLAYBOOK.format(
+            journal=self.journal,
+            base_url=self.base_url,
+            stale=self.stale,
+            adapter=self.adapter,
+            auth=AUTH[self.adapter],
+            streams=STREAMS[self.adapter],
+        )
         for old, new in replacements:
             assert old in text, old
             text = text.replace(old, new)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from connector.errors import SettingError
 from connector.location import PlaybookError
+from connector.registry import installed_adapters
 from connector.settings import load_playbook
 from tests.fakes.tiny_adapters import ADAPTERS, CrmOptions, TableOptions
 
@@ -101,6 +102,21 @@ def test_a_destination_shares_the_connection_of_the_source_of_its_name(tmp_path)
     assert crm.options.page_size == 50
     assert (crm.lists.segments, crm.properties, crm.enroll) == (False, True, "list")
     assert playbook.origin("destinations.crm.auth.token").endswith("winback.yaml:5, environment variable CRM_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "also", "key", "value"),
+    [
+        ("salesforce", "domain: acme.my.salesforce.com", "domain", "acme.my.salesforce.com"),
+        ("hubspot", "api_version: 2026-03", "api_version", "2026-03"),
+    ],
+)
+def test_where_a_system_is_and_how_it_is_spoken_to_is_shared_too(tmp_path, adapter, also, key, value):
+    segments = "segments: [{name: cold, where: inactive_days > 90}]"
+    both = f"sources: {{crm: {{adapter: {adapter}, {also}}}}}\ndestinations: {{crm: {{}}}}"
+    text = f"version: 1\naccount: a\n{both}\n{segments}\n"
+    playbook = load_playbook(write(tmp_path, text), environ={}, adapters=installed_adapters())
+    assert getattr(playbook.destinations["crm"].options, key) == value
 
 
 def test_what_a_destination_says_itself_wins_over_its_source(tmp_path):
