@@ -49,6 +49,7 @@ bench: $(READY) ## side-by-side measurements, as ratios (docs/benchmarks.md)
 
 docs: $(READY) ## regenerate the parts of docs/ that follow from the code
 	@$(BIN)/python -m docs.generate
+	@$(BIN)/python -m deploy.salesforce.generate
 
 build: $(READY) ## the wheel and the source archive in dist/
 	@rm -rf dist

@@ -322,13 +322,20 @@ def parse_call(options: SalesforceOptions, action: str, incoming: Incoming) -> C
     if _id(call.org_id.strip()) != options.org_id:
         raise MalformedPayload("salesforce: the call comes from another organization")
     record = _id(call.record_id.strip())
-    inputs = {name: value for name, value in body.items() if name not in CallOut.model_fields}
+    inputs = {name: _digits(value) for name, value in body.items() if name not in CallOut.model_fields}
     return Call(
         key=key_of(options.org_id, action, record, call.idempotency_key),
         action=action,
         who=Who(record=f"salesforce:{record}", email=mail_address(call.email)),
         inputs=inputs_of(inputs, "salesforce"),
     )
+
+
+def _digits(value: Any) -> Any:
+    """A number as somebody would write it: a flow's are decimals, and 30 may come as 30.0."""
+    if not isinstance(value, float):
+        return value
+    return int(value) if value.is_integer() else str(value)
 
 
 def answer(fields: Mapping[str, str], waits: timedelta | None) -> Reply:

@@ -1,0 +1,1 @@
+"""What is deployed into the systems that winback works beside."""

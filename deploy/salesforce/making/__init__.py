@@ -1,0 +1,1 @@
+"""How each kind of metadata is made from what the code knows."""
