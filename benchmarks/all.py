@@ -18,6 +18,7 @@ SIZES = {
         "features.py": ["--contacts", "1000000", "--events", "50000000"],
         "program.py": ["--contacts", "1000000", "--events", "50000000", "--episodes", "200000"],
         "crm.py": ["--contacts", "100000"],
+        "salesforce.py": ["--contacts", "1000000", "--rows", "200000"],
         "live.py": ["--contacts", "1000", "--people", "100"],
         "webhooks.py": ["--rounds", "3"],
     },
@@ -25,6 +26,7 @@ SIZES = {
         "features.py": ["--contacts", "100000", "--events", "5000000"],
         "program.py": ["--contacts", "100000", "--events", "5000000", "--episodes", "20000"],
         "crm.py": ["--contacts", "10000"],
+        "salesforce.py": ["--contacts", "100000", "--rows", "20000"],
         "live.py": ["--contacts", "600", "--people", "40"],
         "webhooks.py": ["--rounds", "1", "--requests", "2000"],
     },
@@ -34,6 +36,7 @@ TITLES = {
     "program.py": "The daily step of a program, beside the segments of the same run",
     "live.py": "From a delivery to the CRM (HubSpot sandbox with its limits)",
     "crm.py": "Reading from and writing to the CRM (HubSpot sandbox, over HTTP)",
+    "salesforce.py": "The same with Salesforce (its sandbox, over HTTP): calls beside the fewest possible",
     "webhooks.py": "Webhooks kept on disk before they are acknowledged, beside bare Flask on the same servers",
 }
 

@@ -7,11 +7,20 @@ import re
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from textwrap import indent
 from zoneinfo import ZoneInfo, available_timezones
 
 from connector.errors import SettingError
 
 SCHEMA_FILE = "winback.schema.json"
+STARTER = "starter.yaml"
+"""In an adapter's folder: how a playbook connects to its system."""
+
+WRITTEN_FOR = "hubspot"
+"""The CRM of the shipped playbooks."""
+
+_CONNECTION = re.compile(rf"^    adapter: {WRITTEN_FOR}$.*?^    streams: [^\n]*", re.DOTALL | re.MULTILINE)
+_WEBHOOK = re.compile(rf"^(# +){WRITTEN_FOR}: [^\n]*", re.MULTILINE)
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -21,12 +30,26 @@ def playbooks() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
-def scaffold(folder: Path, *, playbook: str, account: str, timezone: str, force: bool = False) -> Iterator[Path]:
+def crms() -> tuple[str, ...]:
+    """The CRMs a playbook can start with: the one the shipped playbooks are written for, then the others."""
+    from connector.registry import installed_adapters
+
+    known = installed_adapters()
+    others = (name for name in known if (known.require(name).folder / STARTER).is_file())
+    return (WRITTEN_FOR, *sorted(others))
+
+
+def scaffold(
+    folder: Path, *, playbook: str, account: str, timezone: str, crm: str = WRITTEN_FOR, force: bool = False
+) -> Iterator[Path]:
     """Write the files and yield each path; SettingError before anything is written when one is in the way."""
     if playbook not in playbooks():
         raise SettingError(f"no playbook {playbook!r}", hint=f"there are: {', '.join(playbooks())}")
+    if crm not in crms():
+        raise SettingError(f"no playbook starts with the CRM {crm!r}", hint=f"there are: {', '.join(crms())}")
     _known_zone(timezone)
     text = (files("connector.rules") / "playbooks" / f"{playbook}.yaml").read_text(encoding="utf-8")
+    text = text if crm == WRITTEN_FOR else _told_for(text, crm)
     contents = {
         "winback.yaml": _filled(text, account=account, timezone=timezone),
         SCHEMA_FILE: _schema(),
@@ -42,6 +65,19 @@ def scaffold(folder: Path, *, playbook: str, account: str, timezone: str, force:
         path = folder / name
         path.write_text(content, encoding="utf-8")
         yield path
+
+
+def _told_for(text: str, crm: str) -> str:
+    """The playbook with another CRM in it: its connection and its webhook, as its adapter writes them."""
+    import yaml
+
+    from connector.registry import installed_adapters
+
+    folder = installed_adapters().require(crm).folder
+    starter = yaml.safe_load((folder / STARTER).read_text(encoding="utf-8"))
+    connection = indent(starter["connection"], "    ").rstrip("\n")
+    text = _CONNECTION.sub(lambda _: connection, text, count=1)
+    return _WEBHOOK.sub(lambda found: f"{found[1]}{starter['webhook']}", text)
 
 
 def _filled(text: str, *, account: str, timezone: str) -> str:

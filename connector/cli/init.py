@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 PLAYBOOKS = ("saas", "developer-platform", "ecommerce", "open-source")
+CRMS = ("hubspot", "salesforce")
 
 
 def command(
@@ -16,6 +17,9 @@ def command(
     *,
     playbook: Annotated[
         str | None, typer.Option("--playbook", help=f"Start from: {', '.join(PLAYBOOKS)}.", metavar="NAME")
+    ] = None,
+    crm: Annotated[
+        str | None, typer.Option("--crm", help=f"Which CRM it begins with: {', '.join(CRMS)}.", metavar="NAME")
     ] = None,
     account: Annotated[str | None, typer.Option("--account", help="A short name for your company.")] = None,
     timezone: Annotated[str | None, typer.Option("--timezone", help="Where your days begin: Europe/Paris.")] = None,
@@ -26,13 +30,14 @@ def command(
     from connector.scaffold import scaffold
 
     name = playbook or _ask("Which kind of product", PLAYBOOKS[0], PLAYBOOKS)
+    home = crm or _ask("The CRM you run", CRMS[0], CRMS)
     company = account or _ask("A short name for your company", "acme")
     zone = timezone or _ask("The time zone your days begin in", "UTC")
-    for path in scaffold(folder, playbook=name, account=company, timezone=zone, force=force):
+    for path in scaffold(folder, playbook=name, account=company, timezone=zone, crm=home, force=force):
         out(f"wrote {path}")
     out("")
     where = "" if folder == Path() else f"in {folder}: "
-    out(f"next, {where}copy .env.example to .env and fill in the token, then")
+    out(f"next, {where}copy .env.example to .env and fill in what it names, then")
     out("  set -a; . ./.env; set +a")
     out("  winback check")
     out("  winback pull && winback segments")

@@ -8,31 +8,42 @@ from pathlib import Path
 
 import pytest
 
-from connector.scaffold import playbooks
+from connector.scaffold import crms, playbooks
 
 
+@pytest.mark.parametrize("crm", ["hubspot", "salesforce"])
 @pytest.mark.parametrize("name", ["saas", "developer-platform", "ecommerce", "open-source"])
-def test_init_writes_a_playbook_that_loads(acme, tmp_path, name):
+def test_init_writes_a_playbook_that_loads(acme, tmp_path, name, crm):
     folder = tmp_path / name
-    done = acme.run(
-        "init", str(folder), "--playbook", name, "--account", "initech", "--timezone", "Europe/Paris", now=None
-    )
+    answers = ("--playbook", name, "--crm", crm, "--account", "initech", "--timezone", "Europe/Paris")
+    done = acme.run("init", str(folder), *answers, now=None)
     assert done.code == 0, done.err
     assert {path.name for path in folder.iterdir()} == {"winback.yaml", "winback.schema.json", ".env.example"}
     wanted = [line.split("=")[0] for line in (folder / ".env.example").read_text().splitlines() if line.endswith("=")]
-    acme.environment.update({name: "sandbox-token" if "TOKEN" in name else "somewhere" for name in wanted})
+    values = {"SALESFORCE_DOMAIN": "acme.my.salesforce.com", "HUBSPOT_TOKEN": "sandbox-token"}
+    acme.environment.update({name: values.get(name, "somewhere") for name in wanted})
     shown = acme.run("config", "show", "--json", "-c", str(folder / "winback.yaml"), now=None)
     assert shown.code == 0, shown.err
     settings = {s["key"]: s for s in shown.json["settings"]}
     assert settings["account"]["value"] == "initech"
     assert settings["timezone"]["value"] == "Europe/Paris"
+    assert {settings[f"{part}.crm.adapter"]["value"] for part in ("sources", "destinations")} == {crm}
     assert "sandbox-token" not in shown.out
 
 
-def test_the_playbooks_offered_are_those_that_ship():
-    from connector.cli.init import PLAYBOOKS
+def test_the_playbooks_and_crms_offered_are_those_that_ship():
+    from connector.cli.init import CRMS, PLAYBOOKS
 
     assert set(PLAYBOOKS) == set(playbooks())
+    assert crms() == CRMS
+
+
+def test_a_playbook_for_salesforce_names_no_other_crm(acme, tmp_path):
+    done = acme.run("init", str(tmp_path / "mine"), "--crm", "salesforce", now=None)
+    assert done.code == 0, done.err
+    text = (tmp_path / "mine" / "winback.yaml").read_text()
+    assert "hubapi" not in text and "HUBSPOT" not in text
+    assert "SALESFORCE_CLIENT_SECRET=" in (tmp_path / "mine" / ".env.example").read_text()
 
 
 def test_init_does_not_overwrite(acme, tmp_path):
