@@ -245,7 +245,8 @@ def _addresses(workspace: Workspace, contact_ids: Sequence[str]) -> dict[str, st
 
 def _crowd(workspace: Workspace) -> Crowd:
     """Everybody today, as the programs see them."""
-    from connector.pipeline import evaluate, only_destination
+    from connector.crms import destination_systems
+    from connector.pipeline import evaluate
     from connector.programs import Crowd
 
     if not workspace.playbook.programs:
@@ -254,4 +255,5 @@ def _crowd(workspace: Workspace) -> Crowd:
         )
     day = workspace.today()
     evaluate(workspace, day)
-    return Crowd(workspace, day, system=workspace.destination(only_destination(workspace)).system)
+    first, *also = destination_systems(workspace).values()
+    return Crowd(workspace, day, system=first, also=also)

@@ -28,6 +28,18 @@ WinbackError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+_WORST_LAST = (0, 4, 3, 7, 5, 1, 2, 6)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of several things that were tried, each on its own.
+
+    A guard wants somebody to look, a system that is away comes back by itself, a permission that is gone does not.
+    """
+    return max(codes, key=lambda code: _WORST_LAST.index(code) if code in _WORST_LAST else len(_WORST_LAST), default=0)
+
 
 class WinbackError(Exception):
     """Base of everything winback raises on purpose; `hint` is the next step for the user."""

@@ -99,7 +99,7 @@ def explain(workspace: Workspace, who: str, as_of: date) -> Story:
             segments=stories,
             reasons=told.reasons,
             next_change=told.upcoming or change,
-            outcome=told.lines(inside, change),
+            outcome=[*told.lines(inside, change), *_in_crms(workspace, contact_id)],
             program=told.document,
         )
     reason = plain_reason(row)
@@ -111,8 +111,26 @@ def explain(workspace: Workspace, who: str, as_of: date) -> Story:
         segments=stories,
         reasons=[EXCLUSIONS[reason]] if reason else [],
         next_change=change,
-        outcome=outcome,
+        outcome=[*outcome, *_in_crms(workspace, contact_id)],
     )
+
+
+def _in_crms(workspace: Workspace, contact_id: str) -> list[str]:
+    """Where there are several CRMs: where the contact is worked and shown, and why it is not one of another's."""
+    from connector.crms import crms_of, destination_systems, records_of
+
+    if not workspace.playbook.destinations or crms_of(workspace) is None:
+        return []
+    records = {name: records_of(workspace, system) for name, system in destination_systems(workspace).items()}
+    worked = [name for name, there in records.items() if there.owns(contact_id)]
+    shown = [
+        f"{name} as {', '.join(found.record_id for found in there.all_of(contact_id))}"
+        for name, there in records.items()
+        if there.all_of(contact_id)
+    ]
+    apart = workspace.warehouse.why_apart(contact_id)
+    lines = [f"worked in {worked[0]}, shown in {', '.join(shown)}"] if worked and shown else []
+    return [*lines, *([f"not taken for a contact of another CRM: {apart}"] if apart else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +164,16 @@ class _Told:
 
 def _in_program(workspace: Workspace, contact_id: str, as_of: date) -> _Told:
     """What the engine would do about this contact now; the same code that decides for everybody."""
-    from connector.pipeline import only_destination
+    from connector.crms import destination_systems
     from connector.program import engine
     from connector.programs import Crowd
 
     # Everybody's pass evaluates the segments first; so does this one.
     workspace.warehouse.evaluate(workspace.playbook.checked_segments, as_of)
-    system = workspace.destination(only_destination(workspace)).system
-    crowd = Crowd(workspace, as_of, system=system)
+    first, *also = destination_systems(workspace).values()
+    crowd = Crowd(workspace, as_of, system=first, also=also)
     person = crowd.one(contact_id)
-    if person is None or not contact_id.startswith(f"{system}:"):
+    if person is None or not contact_id.startswith(crowd.prefixes):
         nowhere = {"state": "none", "step": None, "program": None, "reason": "not_in_crm"}
         return _Told(nowhere, ["is not a contact of this CRM"], None, on_lists=False, head="in no program")
     verdict = engine.verdict(crowd.world, person)
@@ -214,12 +232,14 @@ def told_of(episode: Episode) -> str:
 
 def _step_list(workspace: Workspace, verdict: Verdict) -> str | None:
     """The step's list, where joining a list is what starts its mail and the step has been taken."""
-    from connector.pipeline import only_destination
+    from connector.crms import destination_systems
 
     playbook = workspace.playbook
-    settings = playbook.destinations[only_destination(workspace)]
+    contact_id = verdict.episode.contact_id if verdict.episode is not None else ""
+    worked = [name for name, system in destination_systems(workspace).items() if contact_id.startswith(f"{system}:")]
+    settings = playbook.destinations[worked[0]] if worked else None
     program = next((p for p in playbook.programs if p.name == verdict.program), None)
-    if program is None or verdict.episode is None or settings.enroll != "list":
+    if program is None or verdict.episode is None or settings is None or settings.enroll != "list":
         return None
     owned = owned_lists(playbook, settings.lists, settings.enroll)
     return place_of(program, verdict.episode, enroll=settings.enroll, owned=owned) or None

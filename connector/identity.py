@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from connector.model import neutral_columns
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -24,6 +26,20 @@ _LONGEST_PLAIN = 64
 
 KINDS = ("external_id", "email")
 """What users can be matched by."""
+
+_WHO_AND_WHETHER = frozenset(
+    {
+        *("contact_id", "external_id", "email", "deleted_at", "merged_into", "attributes"),
+        *("can_email", "opted_out", "bounced"),
+    }
+)
+"""Columns that say which contact it is, or whether it may be mailed: nobody chooses whom to believe about them."""
+
+BELIEVED = tuple(name for name in neutral_columns("contacts") if name not in _WHO_AND_WHETHER)
+"""Columns of a person in several CRMs that the playbook may let one of them say."""
+
+ATTRIBUTE = "attributes."
+"""What a free field begins with; each of them may be one CRM's to say."""
 
 
 def normal_email(address: str) -> str | None:

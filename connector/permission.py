@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from connector.crms import became, destination_systems
 from connector.program.eligibility import stands
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from connector.crms import Records
     from connector.program.model import ConsentState
     from connector.workspace import Workspace
 
@@ -34,33 +36,35 @@ class StillAllowed:
     heard by a webhook, another process. They are read anew for every batch.
     """
 
-    def __init__(self, workspace: Workspace, system: str) -> None:
+    def __init__(self, workspace: Workspace, records: Records) -> None:
         self._workspace = workspace
-        self._prefix = f"{system}:"
-        self._merged = workspace.warehouse.merged(system)
+        self._records = records
+        self._became = became(workspace, tuple(destination_systems(workspace).values()))
 
     def __call__(self, row_ids: Sequence[str]) -> Mapping[str, str]:
         """Of these records, those that may not be contacted by what we know now, with the reason."""
-        contact_ids = [f"{self._prefix}{row_id}" for row_id in row_ids]
-        states = self._workspace.journal.consent.states_of(contact_ids, self._merged)
+        # The ledger and the stops speak of people; the record's own flags are asked under its own id.
+        people = {row_id: self._records.contact_id(row_id) for row_id in row_ids}
+        own = {f"{self._records.prefix}{row_id}": row_id for row_id in row_ids}
+        states = self._workspace.journal.consent.states_of(list(people.values()), self._became)
         now = self._workspace.clock.now()
         blocked: dict[str, str] = {}
-        rows = self._workspace.warehouse.flags(contact_ids)
+        rows = self._workspace.warehouse.flags(list(own))
         for contact_id in self._suppressed(rows):
-            blocked[contact_id.removeprefix(self._prefix)] = "suppressed"
+            blocked[own[contact_id]] = "suppressed"
         for row in rows:
-            contact_id = row["contact_id"]
-            state = states.get(contact_id)
+            row_id = own[row["contact_id"]]
+            state = states.get(people[row_id])
             marks = {**row, "opted_out": row["opted_out_anywhere"]}
             reason = plain_reason(marks if state is None else _without_lifted(marks, state))
             if reason is not None:
-                blocked[contact_id.removeprefix(self._prefix)] = reason
-        for contact_id, state in states.items():
-            said = ledger_reason(state, now)
+                blocked[row_id] = reason
+        stops = self._workspace.journal.stops.of(list(people.values()))
+        for row_id, contact_id in people.items():
+            said = ledger_reason(states[contact_id], now) if contact_id in states else None
+            said = said or (stops[contact_id][0] if contact_id in stops else None)
             if said is not None:
-                blocked.setdefault(contact_id.removeprefix(self._prefix), said)
-        for contact_id, (said, _) in self._workspace.journal.stops.of(contact_ids).items():
-            blocked.setdefault(contact_id.removeprefix(self._prefix), said)
+                blocked.setdefault(row_id, said)
         return blocked
 
     def _suppressed(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:

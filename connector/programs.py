@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from connector.beside import aside
+from connector.crms import became
 from connector.permission import plain_reason
 from connector.program import health, personal
 from connector.program.codes import NO_PROGRAM
@@ -51,16 +52,25 @@ class Crowd:
         workspace: Where facts and journal are.
         as_of: The day; its segments have been evaluated.
         system: Of the CRM: contacts of others are shown, and nothing is decided about them.
+        also: Further CRMs whose contacts are decided about: those that no CRM before them knows.
         shortlist: Whether a large crowd is decided about by the shorter way, which comes to the same.
         further: Columns that are wanted besides what deciding reads, where everybody is looked at one by one.
     """
 
     def __init__(
-        self, workspace: Workspace, as_of: date, *, system: str, shortlist: bool = True, further: Iterable[str] = ()
+        self,
+        workspace: Workspace,
+        as_of: date,
+        *,
+        system: str,
+        also: Iterable[str] = (),
+        shortlist: bool = True,
+        further: Iterable[str] = (),
     ) -> None:
         self.workspace = workspace
         self.as_of = as_of
-        self.system = system
+        self.systems = (system, *also)
+        self.prefixes = tuple(f"{name}:" for name in self.systems)
         self.shortlist = shortlist
         self.further = tuple(sorted(further))
         self.programs: tuple[Program, ...] = workspace.playbook.programs
@@ -144,7 +154,7 @@ class Crowd:
         return {
             "columns": self._columns(),
             "episodes": self.workspace.journal.episodes.open_spells(),
-            "everybody_in": [self.system] if everybody else sorted(self.told_elsewhere),
+            "everybody_in": [*self.systems] if everybody else sorted(self.told_elsewhere),
         }
 
     def one(self, contact_id: str) -> Person | None:
@@ -205,13 +215,13 @@ class Crowd:
     @cached_property
     def states(self) -> Mapping[str, ConsentState]:
         """The consent ledger folded, by contact and by suppressed address."""
-        return self.workspace.journal.consent.states(self.workspace.warehouse.merged(self.system))
+        return self.workspace.journal.consent.states(became(self.workspace, self.systems))
 
     @cached_property
     def told_elsewhere(self) -> set[str]:
         """Contacts the ledger says something about, or a workflow asks for: looked at even when in no segment."""
-        mine = f"{self.system}:"
-        return {contact_id for told in (self.states, self.asked) for contact_id in told if contact_id.startswith(mine)}
+        told_of = (contact_id for told in (self.states, self.asked) for contact_id in told)
+        return {contact_id for contact_id in told_of if contact_id.startswith(self.prefixes)}
 
     @cached_property
     def asked(self) -> Mapping[str, Sequence[Request]]:
@@ -401,13 +411,15 @@ def link_maker(workspace: Workspace) -> LinkMaker | None:
     )
 
 
-def published(workspace: Workspace, as_of: date, *, system: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def published(
+    workspace: Workspace, as_of: date, *, system: str, also: Iterable[str] = ()
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What is to be known of everybody who is in a segment or a program, for readers that never open the warehouse."""
     from connector.live.publishing import Beyond, shown_columns
 
     beyond = Beyond(workspace)
     further = {name for name in shown_columns(workspace) if name in COLUMNS}
-    for person in Crowd(workspace, as_of, system=system, further=further).shown():
+    for person in Crowd(workspace, as_of, system=system, also=also, further=further).shown():
         episode = next((episode for episode in person.episodes if episode.open), None)
         if person.segments or episode is not None:
             yield (

@@ -75,7 +75,7 @@ class _Questions:
         """By the number of the answer."""
         self.numbers: dict[str | None, int] = {None: 0}
 
-    def place(self, *, prefix: str, apart: Iterable[str]) -> None:
+    def place(self, *, prefix: str | tuple[str, ...], apart: Iterable[str]) -> None:
         """Ask about contacts whose id begins so; `apart`: of whom more is known than their row says."""
         crowd = self.crowd
         hygiene = crowd.consent.hygiene
@@ -159,7 +159,7 @@ class _Pass:
         # Without an episode nobody else's touches matter; those of people inside are read once it is clear whose.
         crowd.touches = journal.touches(crowd.touches_since, journal.touched_alone())
         apart = [*crowd.told_elsewhere, *crowd.touches]
-        self.questions.place(prefix=f"{crowd.system}:", apart=apart)
+        self.questions.place(prefix=crowd.prefixes, apart=apart)
         ways = {}
         for number, segments in enumerate(known.combinations):
             way = shortlist.way_in(self.judge, segments)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def command(
     plan: Annotated[
         Path | None,
-        typer.Argument(help="A plan file; the newest by default.", metavar="[FILE]", exists=True, dir_okay=False),
+        typer.Argument(
+            help="A plan file; the newest by default, of each CRM.", metavar="[FILE]", exists=True, dir_okay=False
+        ),
     ] = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -27,20 +29,23 @@ def command(
     """Carry out a plan in the CRM. Refuses when the plan's inputs changed since it was made."""
     from connector.cli.session import open_workspace
     from connector.cli.terminal import confirmed, say
-    from connector.pipeline import apply_file, newest_plan, refuse_other_day
+    from connector.pipeline import apply_files, newest_plans, refuse_other_day
     from connector.plan.document import Plan
     from connector.plan.render import render_plan
 
     with open_workspace(config, now=now) as workspace, workspace.locked() as still_ours:
-        path = plan or newest_plan(workspace)
-        document = Plan.read(path)
-        if plan is None:
-            refuse_other_day(workspace, path, document)
-        if not yes and not document.empty:
-            say(render_plan(document))
-            if not confirmed("Apply this plan?"):
+        documents = []
+        for path in [plan] if plan is not None else newest_plans(workspace):
+            documents.append(Plan.read(path))
+            if plan is None:
+                refuse_other_day(workspace, path, documents[-1])
+        todo = [document for document in documents if not document.empty]
+        if not yes and todo:
+            for document in todo:
+                say(render_plan(document))
+            if not confirmed("Apply this plan?" if len(documents) == 1 else "Apply these plans?"):
                 raise typer.Abort
-        applied = apply_file(workspace, document, still_ours=still_ours)
+        applied = apply_files(workspace, documents, still_ours=still_ours)
     finish(applied, as_json=as_json)
 
 
@@ -53,6 +58,8 @@ def finish(applied: Applied, *, as_json: bool) -> None:
     if as_json:
         out_json({**report.summary(), "set_aside": applied.set_aside})
     else:
+        for part in report.parts:
+            out(f"{part.destination}: {part.written:,} written, {part.api_calls:,} API calls")
         out(
             f"run {report.run_id}: {report.written:,} written, {report.unchanged:,} already so, "
             f"{report.rejected:,} rejected, {report.unknown:,} unknown; "

@@ -36,7 +36,7 @@ DEMO_CRMS: Mapping[str, DemoCrm] = {
         waits_on="a workflow of the CRM waits on each step's list and sends its mail",
     ),
     "salesforce": DemoCrm(
-        streams=("contacts", "leads", "accounts"),
+        streams=("contacts", "accounts", "engagements"),
         people=("contacts",),
         own="",
         waits_on="a flow of the CRM waits on each step's campaign and sends its mail",

@@ -66,8 +66,8 @@ def _last_uses(workspace: Workspace, as_of: date) -> Mapping[str, datetime]:
 
 
 def _on_sunset_lists(workspace: Workspace) -> int:
-    from connector.pipeline import only_destination
+    from connector.crms import first_destination
     from connector.wanted import sunset_lists
 
-    members = workspace.journal.held.members(only_destination(workspace))
+    members = workspace.journal.held.members(first_destination(workspace))
     return len(set().union(*(members.get(name, set()) for name in sunset_lists(workspace.playbook.programs))))

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from connector.journal.engine import Database, leave_taken
 from connector.journal.leaving import leave
 from connector.journal.loading import day, each_once, in_chunks, made, moment, parsed, raw, whole_groups
-from connector.journal.merging import merge
+from connector.journal.merging import merge, remembered
 from connector.journal.program_tables import episode_steps, episodes, program_splits, versions
 from connector.journal.stepping import take
 from connector.journal.taking_back import Undone, take_back
@@ -278,6 +278,11 @@ class Episodes:
         with self._changing() as change:
             change.rows = merge(self._database, change.connection, moved)
         return change.rows
+
+    def remembered(self, systems: Collection[str]) -> set[str]:
+        """Contacts of these systems of whom the journal remembers anything that follows a merge."""
+        with self._database.read() as connection:
+            return remembered(connection, systems)
 
     def undo(self, run_id: str, at: datetime) -> Undone:
         """Take back what this run entered, decided and ended, as far as nothing that reached the CRM is forgotten.

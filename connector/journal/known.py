@@ -15,6 +15,9 @@ from connector.program.suppression import address_key
 
 EXTERNAL_ID, EMAIL, RECORD = "external_id", "email", "record"
 
+AT = "at"
+"""The kind of a live record that somebody has in a CRM: many ids may mean them there, this one is written to."""
+
 _CHUNK = 5_000
 """Rows per transaction: small enough that the web process hardly waits."""
 
@@ -31,7 +34,7 @@ def known_key(kind: str, value: str, secret: bytes) -> str:
             return address_key(value, secret)
         case "external_id":
             return f"id:{hmac.digest(secret, value.encode(errors='surrogatepass'), 'sha256').hex()}"
-        case "record":
+        case "record" | "at":
             return value
         case _:
             raise ValueError(f"nobody is known by '{kind}'")

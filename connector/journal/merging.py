@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
@@ -39,6 +39,16 @@ def merge(database: Database, connection: sa.Connection, moved: Mapping[str, str
             changed = connection.execute(update.execution_options(preserve_rowcount=True), rows).rowcount
             followed += changed if table is episodes else 0
     return followed
+
+
+def remembered(connection: sa.Connection, systems: Collection[str]) -> set[str]:
+    """Contacts whose ids begin with one of these systems, and of whom we remember anything."""
+    found: set[str] = set()
+    for table in _FOLLOW:
+        mine = [sa.and_(table.c.contact_id >= f"{name}:", table.c.contact_id < f"{name};") for name in systems]
+        if mine:
+            found.update(connection.execute(sa.select(table.c.contact_id).where(sa.or_(*mine)).distinct()).scalars())
+    return {contact_id for contact_id in found if contact_id.partition(":")[0] in systems}
 
 
 def _last(old: str, moved: Mapping[str, str]) -> str:

@@ -81,15 +81,26 @@ class Outbox:
     # --- work ---------------------------------------------------------------------------------------------------
 
     def claim(
-        self, limit: int, *, owner: str, lease_seconds: float, kinds: Collection[str] | None = None
+        self,
+        limit: int,
+        *,
+        owner: str,
+        lease_seconds: float,
+        kinds: Collection[str] | None = None,
+        destinations: Collection[str | None] | None = None,
     ) -> list[OutboxRow]:
         """Lease intents that are due to this worker: urgent ones first, else in the order they were added.
 
         An intent of IN_ORDER waits while an earlier one of its contact and destination does, unless it is urgent and
         that one is not. Several of one contact may come at once, in the order to do them in: who puts one off does not
         do those behind it.
+
+        destinations: Only those that say one of these; None among them: those that name none.
         """
         chosen: list[sa.ColumnElement[bool]] = [] if kinds is None else [outbox.c.kind.in_(sorted(kinds))]
+        if destinations is not None:
+            named = outbox.c.destination.in_(sorted(name for name in destinations if name is not None))
+            chosen.append(sa.or_(named, outbox.c.destination.is_(None)) if None in destinations else named)
         with self._database.write() as connection:
             # Two workers that choose at once could each take a part of what belongs together.
             self._database.in_turn(connection, _CLAIMING)

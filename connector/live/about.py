@@ -29,7 +29,8 @@ class Rules:
     programs: In order of priority.
     counts: `activity.counts`; None: every use counts.
     zone: The account's time zone: its days are active days.
-    system: Of the CRM we write to.
+    system: Of the CRM we write to; of several, of the first.
+    destinations: Where there are several: name → the system of its ids, in order.
     surveys: Source → its options, with what its questions and choices mean.
     flags: System → a record's property → the neutral column it fills, OPTED_OUT or BOUNCED.
     keep_text: Whether people's own words are kept.
@@ -42,6 +43,7 @@ class Rules:
     counts: Condition | None = None
     zone: tzinfo
     system: str | None = None
+    destinations: Mapping[str, str] = field(default_factory=dict)
     surveys: Mapping[str, ReceiverOptions] = field(default_factory=dict)
     flags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     keep_text: bool = True
@@ -89,6 +91,7 @@ class About:
     held_out: In a holdout, or still measured as part of one: nothing is written about this contact that is not true
         of everybody.
     erased: Asked for their data to be erased: nothing more is kept.
+    refused: Said no before: every CRM has been told, or said so itself.
     weigh: Whether what happened may still end an episode; not once the contact is known to have come back before.
     facts: Heard of the contact since the oldest episode that matters began.
     answered: (when, key) of the newest complete answer that named a reason.
@@ -102,6 +105,7 @@ class About:
     stopped: bool = False
     held_out: bool = False
     erased: bool = False
+    refused: bool = False
     published: Published = field(default_factory=Published)
     weigh: bool = True
     facts: Sequence[Fact] = ()

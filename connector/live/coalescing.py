@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from connector.contracts import Capabilities
@@ -45,6 +46,7 @@ class Books:
 
     of_segments: Lists that are not a program's. of_programs: Properties that steps write. told: Those that hold what
     people answered, by name. existing: Properties the CRM has. reasons: Code → title. system: With its colon.
+    records: Of people who are worked in another CRM: contact id → the record here.
     """
 
     system: str
@@ -56,6 +58,7 @@ class Books:
     owned: frozenset[str] = frozenset()
     existing: frozenset[str] = frozenset()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    records: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def coalesce(rows: Iterable[OutboxRow], holdings: Mapping[str, Holding], books: 
     nowhere: set[int] = set()
     leaving: set[int] = set()
     for row in rows:
-        row_id = record_of(row, books.system)
+        row_id = record_of(row, books.system, books.records)
         if row_id is None:
             nowhere.add(row.number)
             continue
@@ -127,10 +130,15 @@ def coalesce(rows: Iterable[OutboxRow], holdings: Mapping[str, Holding], books: 
     )
 
 
-def record_of(row: OutboxRow, system: str) -> str | None:
-    """The record an intent is about; None when it is about nobody, or about somebody of another system."""
+def record_of(row: OutboxRow, system: str, records: Mapping[str, str] = MappingProxyType({})) -> str | None:
+    """The record an intent is about; None when it is about nobody, or about somebody the system does not know.
+
+    records: Of people of other systems whom this one knows too.
+    """
     contact_id = row.contact_id
-    return contact_id.removeprefix(system) if contact_id is not None and contact_id.startswith(system) else None
+    if contact_id is None:
+        return None
+    return contact_id.removeprefix(system) if contact_id.startswith(system) else records.get(contact_id)
 
 
 # --- what each kind of intent wants ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from connector.contracts import StreamInfo
+from connector.crms import became, destination_systems
 from connector.heard import SOURCE
 from connector.journal.facts import ENGAGEMENT, TRANSACTION, USAGE
 from connector.journal.known import EMAIL
@@ -136,11 +137,8 @@ def pull_facts(workspace: Workspace, *, still_ours: Callable[[], None]) -> list[
 
     if workspace.playbook.webhooks is None or not _lists_contacts(workspace):
         return []
-    names = list(workspace.playbook.destinations)
-    system = workspace.destination(names[0]).system if names else NAME
-    source = FactsSource(
-        workspace.journal.facts, whose=_Addresses(workspace), merged=workspace.warehouse.merged(system)
-    )
+    systems = tuple(destination_systems(workspace).values()) if workspace.playbook.destinations else (NAME,)
+    source = FactsSource(workspace.journal.facts, whose=_Addresses(workspace), merged=became(workspace, systems))
     reports = []
     for info in source.streams():
         still_ours()

@@ -59,7 +59,8 @@ class Hearing:
         journal = workspace.journal
         rules = rules_of(workspace)
         links = link_maker(workspace)
-        finder = Finder(journal.known, journal.links, IdentityKeys.of(workspace), links=links, system=rules.system)
+        systems = tuple(rules.destinations.values()) or rules.system
+        finder = Finder(journal.known, journal.links, IdentityKeys.of(workspace), links=links, system=systems)
         return cls(journal, finder, rules, workspace.clock)
 
     def hear(self, heard: Sequence[Heard], told: Told, *, reply: Stored | None = None) -> Settlement | None:
@@ -91,12 +92,14 @@ class Hearing:
         subjects = [found.contact_id] if found.contact_id is not None else list(found.addresses)
         states = self._journal.consent.states_of(subjects) if subjects else {}
         erased = any(state.erased_at is not None for state in states.values())
+        refused = any(state.opted_out_at or state.complained_at for state in states.values())
         about = About(
             contact_id=found.contact_id,
             why=found.why,
             who=self.finder.fact_key(who, found),
             addresses=found.addresses,
             erased=erased,
+            refused=refused,
         )
         return about if found.contact_id is None else self._standing(about, found.contact_id, heard)
 
@@ -195,18 +198,20 @@ def rules_of(workspace: Workspace) -> Rules:
     """What this playbook says about hearing."""
     from zoneinfo import ZoneInfo
 
+    from connector.crms import destination_systems
     from connector.reasons.classify import classify
     from connector.rules.conditions import parse_usage
 
     playbook = workspace.playbook
     settings = playbook.webhooks
-    names = list(playbook.destinations)
+    systems = destination_systems(workspace) if playbook.destinations else {}
     counts = playbook.activity.counts
     return Rules(
         programs=playbook.programs,
         counts=parse_usage(counts) if counts else None,
         zone=ZoneInfo(playbook.timezone),
-        system=workspace.destination(names[0]).system if names else None,
+        system=next(iter(systems.values()), None),
+        destinations=systems if len(systems) > 1 else {},
         surveys=dict(settings.sources) if settings is not None else {},
         flags=flags_of(workspace),
         keep_text=settings is None or settings.feedback.text == "keep",

@@ -7,7 +7,7 @@ several ends of an episode the earliest counts, and nothing is decided by what h
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -131,7 +131,7 @@ def _mail(heard: MailEvent, told: Told, about: About, rules: Rules) -> Settlemen
         return _happened(following, ENGAGEMENT, key, heard.at, values)
     following.fact(ENGAGEMENT, key, heard.at, values)
     # A CRM that says so knows it; and it may mean one kind of mail, which we do not widen there.
-    _refuse(following, said, heard.at, f"{told.source}:{key}", heard.evidence, write=told.source != rules.system)
+    _refuse(following, said, heard.at, f"{told.source}:{key}", heard.evidence, said_by=told.source)
     return following.settlement(f"{said[1]}: {following.scope}")
 
 
@@ -145,7 +145,7 @@ def _changed(heard: RecordChanged, told: Told, about: About, rules: Rules) -> Se
     following = _Following(told, about, rules)
     key = f"{told.source}:{told.key}"
     # The CRM that says so knows it already.
-    _refuse(following, _SAID[kind], heard.at, key, {"field": heard.name}, write=system != rules.system)
+    _refuse(following, _SAID[kind], heard.at, key, {"field": heard.name}, said_by=system)
     return following.settlement(f"{_SAID[kind][1]}: {following.scope}")
 
 
@@ -355,23 +355,38 @@ class _Following:
         self.write("leave", f"leave:{scope}:{reason}:{key}", {"reason": reason, "of": scope}, urgent=urgent)
 
     def write(self, kind: str, key: str, payload: dict[str, Any], *, urgent: bool = False) -> None:
-        """Something for the CRM, unless nobody is known there, or they are left alone to be measured."""
-        if self.about.contact_id is not None and not self.about.held_out:
-            self.intents.append(
-                Intent(key=key, kind=kind, payload=payload, contact_id=self.about.contact_id, urgent=urgent)
-            )
+        """Something for the CRM, unless nobody is known there, or they are left alone to be measured.
 
-    def opt_out(self, key: str) -> None:
-        """Unsubscribe the contact in the CRM: the only thing that is written about everybody, held out or not."""
-        if self.about.contact_id is not None:
-            self.intents.append(
-                Intent(key=f"opt_out:{key}", kind="opt_out", payload={}, contact_id=self.about.contact_id, urgent=True)
-            )
+        Of several, for each that may know them; a task, which is somebody's to do once, for the one that works them.
+        """
+        contact_id = self.about.contact_id
+        if contact_id is None or self.about.held_out:
+            return
+        whole = Intent(key=key, kind=kind, payload=payload, contact_id=contact_id, urgent=urgent)
+        there = self.rules.destinations
+        if kind == "task":
+            there = {name: system for name, system in there.items() if contact_id.startswith(f"{system}:")}
+        self.intents += _for_each(whole, there)
+
+    def opt_out(self, key: str, *, said_by: str) -> None:
+        """Unsubscribe the contact in the CRM: the only thing that is written about everybody, held out or not.
+
+        said_by: The system that says so: it knows. Of several CRMs each is told once: our own word that comes back, or
+            another no of somebody who has said no before, is no news.
+        """
+        several = self.rules.destinations
+        told = self.about.refused if several else said_by == self.rules.system
+        if self.about.contact_id is None or told:
+            return
+        whole = Intent(key=f"opt_out:{key}", kind="opt_out", payload={}, contact_id=self.about.contact_id, urgent=True)
+        there = {name: system for name, system in several.items() if system != said_by}
+        self.intents += _for_each(whole, there) if several else [whole]
 
     def complete(self, callback: str, key: str, fields: dict[str, str]) -> None:
         """Let a workflow that waits go on."""
         payload = {"callback": callback, "fields": fields}
-        self.intents.append(Intent(key=f"complete:{key}", kind="complete", payload=payload))
+        whose = next((name for name, system in self.rules.destinations.items() if system == self.told.source), None)
+        self.intents.append(Intent(key=f"complete:{key}", kind="complete", payload=payload, destination=whose))
 
     def answer(self, heard: Answered, said: survey.Said, key: str) -> None:
         """Keep what was answered; a later word on the same response replaces it."""
@@ -393,6 +408,11 @@ class _Following:
                 language=heard.language,
             )
         )
+
+
+def _for_each(whole: Intent, destinations: Iterable[str]) -> list[Intent]:
+    """An intent for each of these; as it is where there is one CRM, which none is named for."""
+    return [replace(whole, key=f"{whole.key}:{name}", destination=name) for name in destinations] or [whole]
 
 
 def _ignored(effect: str, about: About) -> Settlement:
@@ -429,14 +449,17 @@ def _by_sign(following: _Following, fact: Fact, episode: Episode) -> str:
 
 
 def _refuse(
-    following: _Following, said: tuple[Status, str], at: datetime, key: str, evidence: Any, *, write: bool = True
+    following: _Following, said: tuple[Status, str], at: datetime, key: str, evidence: Any, *, said_by: str = ""
 ) -> None:
-    """Somebody may not be mailed from now on: the ledger, the CRM, every list and every episode hear of it."""
+    """Somebody may not be mailed from now on: the ledger, the CRM, every list and every episode hear of it.
+
+    said_by: The system that says so, where it is one.
+    """
     status, reason = said
     following.say(status, at, key, evidence=evidence)
     refused = status is not Status.BOUNCED
-    if refused and write:
-        following.opt_out(key)
+    if refused:
+        following.opt_out(key, said_by=said_by)
     following.leave(EVERYTHING, reason, key, urgent=refused)
     following.end({reason}, at, write=False)
 

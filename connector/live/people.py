@@ -87,17 +87,24 @@ class Finder:
         subjects: `journal.links`.
         keys: What ids are hashed with.
         links: Reads tokens; None where the playbook has no links, and then no token names anybody.
-        system: Of the CRM: its records are contacts by their own id.
+        system: Of the CRM, or of each: its records are contacts by their own id.
     """
 
     def __init__(
-        self, known: Known, subjects: Subjects, keys: IdentityKeys, *, links: LinkMaker | None, system: str | None
+        self,
+        known: Known,
+        subjects: Subjects,
+        keys: IdentityKeys,
+        *,
+        links: LinkMaker | None,
+        system: str | tuple[str, ...] | None,
     ) -> None:
         self._known = known
         self._subjects = subjects
         self._keys = keys
         self._links = links
-        self._prefix = f"{system}:" if system else None
+        systems = (system,) if isinstance(system, str) else system or ()
+        self._prefixes = tuple(f"{name}:" for name in systems)
 
     def contact(self, who: Who, *, now: datetime, itself: bool = False) -> Found:
         """Who it is, by the first of token, record, external id and address that names somebody.
@@ -108,9 +115,9 @@ class Finder:
         Args:
             who: Whatever the vendor knows of them.
             now: When we were told: tokens of some links lapse.
-            itself: A record is meant as it was, not as the contact it was merged into.
+            itself: A record is meant as it was, not as the contact it was merged into; unless that is another CRM's.
         """
-        if itself and who.record is not None and self._is_ours(who.record):
+        if itself and who.record is not None and self._is_ours(who.record) and not self._is_elsewhere(who.record):
             return Found(who.record, RECORD, self._addresses(who.record, who.email))
         if who.token is not None:
             contact_id = self._by_token(who.token, now)
@@ -156,7 +163,14 @@ class Finder:
         return record if self._is_ours(record) else None
 
     def _is_ours(self, record: str) -> bool:
-        return self._prefix is not None and record.startswith(self._prefix)
+        return record.startswith(self._prefixes)
+
+    def _is_elsewhere(self, record: str) -> bool:
+        """Whether the person is worked in another CRM than the record's."""
+        if len(self._prefixes) == 1:
+            return False
+        found = self._known.contact(RECORD, record)
+        return found is not None and found.partition(":")[0] != record.partition(":")[0]
 
     def _survivor(self, contact_id: str | None) -> str | None:
         return None if contact_id is None else self._known.contact(RECORD, contact_id) or contact_id

@@ -5,11 +5,12 @@ Only of people who are in a segment or in a program, and of their ids and addres
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from connector.journal.known import EMAIL, EXTERNAL_ID, RECORD
+from connector.crms import crms_of, destination_systems
+from connector.journal.known import AT, EMAIL, EXTERNAL_ID, RECORD
 from connector.live.facts_source import NAME, read_upto
 from connector.live.hearing import LIVE
 from connector.live.people import IdentityKeys
@@ -32,8 +33,30 @@ def identities(workspace: Workspace) -> Iterator[tuple[str, str, str]]:
     keys = IdentityKeys.of(workspace)
     hashed: Mapping[str, Callable[[str], str]] = {EXTERNAL_ID: keys.external_id, EMAIL: keys.email, RECORD: str}
     entered = [contact_id for contact_id, _, _ in workspace.journal.episodes.open_spells()]
+    several = bool(workspace.playbook.destinations) and crms_of(workspace) is not None
+    published: set[str] = set(entered) if several else set()
     for kind, value, contact_id in workspace.warehouse.identities(entered, ours=NAME):
         yield kind, hashed[kind](value), contact_id
+        if several:
+            published.add(contact_id)
+    if several:
+        yield from _records(workspace, published)
+
+
+def _records(workspace: Workspace, contact_ids: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """The records of these people in the CRMs they are not worked in; and of those worked in a later one, their own.
+
+    Their own lead to them still once a CRM before it knows them too: the journal lets them follow.
+    """
+    first, *later = destination_systems(workspace).values()
+    prefixes = tuple(f"{system}:" for system in later)
+    for contact_id in sorted(contact_ids):
+        if contact_id.startswith(prefixes):
+            yield AT, contact_id, contact_id
+    for system in (first, *later):
+        for found in workspace.warehouse.elsewhere(system):
+            if found.main and found.contact_id in contact_ids:
+                yield AT, found.record_id, found.contact_id
 
 
 def shown_columns(workspace: Workspace) -> set[str]:

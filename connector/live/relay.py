@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import random
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from connector.contracts import chunks
+from connector.crms import destinations_in_order, first_destination
 from connector.errors import CredentialsError, Locked, RetriableError, WinbackError
 from connector.failpoints import failpoint
+from connector.journal.known import AT
 from connector.live.coalescing import WRITES, Books, Coalesced, Part, coalesce, record_of
 from connector.model import Callback, Outcome, Receipt
 from connector.plan.document import Plan
@@ -100,6 +102,7 @@ class Relay:
     ) -> None:
         self.workspace = workspace
         self.name = destination_name
+        self._mine = _meant_for(workspace, destination_name)
         self._alerts = alerts
         self._jitter = jitter
         self._owner = f"relay-{os.getpid()}-{uuid.uuid4().hex[:12]}"
@@ -155,8 +158,8 @@ class Relay:
             doubtful = self._settle_doubts(destination)
         except WinbackError as error:
             return self._went_away(rows, error)
-        prefix = f"{destination.system}:"
-        waiting = [row for row in rows if row.kind != OptOut.kind and record_of(row, prefix) in doubtful]
+        prefix, there = f"{destination.system}:", self._records(destination, rows)
+        waiting = [row for row in rows if row.kind != OptOut.kind and record_of(row, prefix, there) in doubtful]
         relayed = self._put_off(waiting, "whether an earlier write happened is not known yet")
         held_up = {row.number for row in waiting}
         ready = [row for row in rows if row.number not in held_up]
@@ -166,15 +169,26 @@ class Relay:
     def _due(self, limit: int) -> list[OutboxRow]:
         """What to do now; when more waits than fits, opt-outs come before everything else."""
         outbox = self.journal.outbox
-        lease: dict[str, Any] = {"owner": self._owner, "lease_seconds": LEASE_SECONDS}
+        lease: dict[str, Any] = {
+            "owner": self._owner,
+            "lease_seconds": LEASE_SECONDS,
+            "destinations": self._mine,
+        }
         first = outbox.claim(limit, kinds={OptOut.kind}, **lease) if outbox.depth() > limit else []
         left = limit - len(first)
-        return [
-            row for row in (*first, *(outbox.claim(left, kinds=WRITES, **lease) if left else [])) if self._ours(row)
-        ]
+        return [*first, *(outbox.claim(left, kinds=WRITES, **lease) if left else [])]
 
-    def _ours(self, row: OutboxRow) -> bool:
-        return row.destination in {None, self.name}
+    def _records(self, destination: Destination, rows: Sequence[OutboxRow]) -> Mapping[str, str]:
+        """The records here of people who are worked in another CRM, as the last run published them."""
+        prefix = f"{destination.system}:"
+        others = {row.contact_id for row in rows if row.contact_id and not row.contact_id.startswith(prefix)}
+        known = {contact_id: self.journal.known.keys(contact_id, AT) for contact_id in sorted(others)}
+        return {
+            contact_id: record.removeprefix(prefix)
+            for contact_id, records in known.items()
+            for record in records
+            if record.startswith(prefix)
+        }
 
     def _settle_doubts(self, destination: Destination) -> set[str]:
         """Find out what became of writes that were left open; the records about which nobody can say yet."""
@@ -189,11 +203,11 @@ class Relay:
     def _carry(
         self, destination: Destination, rows: Sequence[OutboxRow], run_id: str, check_lock: Callable[[], None]
     ) -> _Carried:
-        prefix = f"{destination.system}:"
-        records = {record for row in rows if (record := record_of(row, prefix)) is not None}
+        prefix, there = f"{destination.system}:", self._records(destination, rows)
+        records = {record for row in rows if (record := record_of(row, prefix, there)) is not None}
         erased = self._erased([row.contact_id for row in rows if row.contact_id is not None])
         untold = {row.number for row in rows if row.kind in _NEWS and row.contact_id in erased}
-        books = books_of(self.workspace, self.name, destination)
+        books = replace(books_of(self.workspace, self.name, destination), records=there)
         wanted = coalesce(
             [row for row in rows if row.number not in untold], self.journal.held.of(self.name, records), books
         )
@@ -309,7 +323,7 @@ class Relay:
     def _complete(self, limit: int, run_id: str) -> Relayed:
         """Let workflows of the CRM go on; to do it again is harmless, so the ledger is not asked."""
         outbox, relayed = self.journal.outbox, Relayed()
-        rows = [row for row in self._claim(COMPLETE, limit) if self._ours(row)]
+        rows = self._claim(COMPLETE, limit, destinations=self._called_back())
         if not rows:
             return relayed
         destination = self.workspace.destination(self.name)
@@ -324,6 +338,13 @@ class Relay:
             if relayed.away is not None:
                 break
         return relayed
+
+    def _called_back(self) -> tuple[str | None, ...]:
+        """What callbacks say that are this destination's; those that name none are the first's that has any."""
+        names = destinations_in_order(self.workspace)
+        able = (one for one in names if self.workspace.destination(one).capabilities.callbacks_per_call)
+        first = names[0] if len(names) == 1 else next(able, names[0])
+        return (None, self.name) if self.name == first else (self.name,)
 
     def _complete_part(self, destination: Destination, rows: Sequence[OutboxRow], run_id: str) -> Relayed:
         fields = {row.payload["callback"]: row.payload.get("fields") or {} for row in rows}
@@ -374,8 +395,20 @@ class Relay:
             self._alerts = Alerts.of(self.workspace)
         return self._alerts
 
-    def _claim(self, kind: str, limit: int) -> list[OutboxRow]:
-        return self.journal.outbox.claim(limit, kinds={kind}, owner=self._owner, lease_seconds=LEASE_SECONDS)
+    def _claim(self, kind: str, limit: int, *, destinations: Collection[str | None] | None = None) -> list[OutboxRow]:
+        return self.journal.outbox.claim(
+            limit, kinds={kind}, owner=self._owner, lease_seconds=LEASE_SECONDS, destinations=destinations
+        )
+
+
+def _meant_for(workspace: Workspace, name: str) -> tuple[str | None, ...]:
+    """What intents say that this destination's relay does; those that name none are the first one's."""
+    return (None, name) if name == first_destination(workspace) else (name,)
+
+
+def relays(workspace: Workspace, *, alerts: Alerts | None = None) -> list[Relay]:
+    """One for each destination: that one CRM is away does not hold the others up."""
+    return [Relay(workspace, name, alerts=alerts) for name in destinations_in_order(workspace)]
 
 
 # --- what the walks said --------------------------------------------------------------------------------------------
@@ -524,4 +557,4 @@ def books_of(workspace: Workspace, name: str, destination: Destination) -> Books
     )
 
 
-__all__ = ["AT_ONCE", "Relay", "Relayed", "relay"]
+__all__ = ["AT_ONCE", "Relay", "Relayed", "relay", "relays"]

@@ -65,7 +65,7 @@ class Worker:
         self._drain = Drain(workspace.journal, known, hearing, clock=workspace.clock, owner=owner)
         self._asking = Asking(workspace, known, owner=owner)
         self._sweep = Housekeeping(workspace, known)
-        self._relay = _relay_of(workspace)
+        self._relays = _relays_of(workspace)
         self._run_id: str | None = None
         self._failing = False
         self._totals: dict[str, int] = {}
@@ -120,13 +120,16 @@ class Worker:
         return worked.anything
 
     def _carry_out(self) -> Relayed | None:
-        """Everything that is due for the CRM; a run of kind `work` is noted once there is something."""
-        if self._relay is None or not self._workspace.journal.outbox.depth():
+        """Everything that is due for the CRMs; a run of kind `work` is noted once there is something."""
+        if not self._relays or not self._workspace.journal.outbox.depth():
             return None
         if self._run_id is None:
             digest = self._workspace.playbook.digest()
             self._run_id = self._workspace.journal.runs.start(KIND, playbook_digest=digest)
-        relayed = self._relay(run_id=self._run_id)
+        first, *others = self._relays
+        relayed = first(run_id=self._run_id)
+        for relay in others:
+            relayed += relay(run_id=self._run_id)
         self._totals["relayed"] = self._totals.get("relayed", 0) + relayed.done
         return relayed
 
@@ -151,10 +154,9 @@ def work(workspace: Workspace) -> Callable[[threading.Event, threading.Event], N
     return until_stopped
 
 
-def _relay_of(workspace: Workspace) -> Relay | None:
-    """What writes to the playbook's destination; None where it has none."""
+def _relays_of(workspace: Workspace) -> list[Relay]:
+    """What writes to the playbook's destinations."""
     from connector.live.alerts import Alerts
-    from connector.live.relay import Relay
+    from connector.live.relay import relays
 
-    names = list(workspace.playbook.destinations)
-    return Relay(workspace, names[0], alerts=Alerts.of(workspace)) if names else None
+    return relays(workspace, alerts=Alerts.of(workspace)) if workspace.playbook.destinations else []

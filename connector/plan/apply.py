@@ -72,10 +72,19 @@ def apply_plan(plan: Plan, context: ApplyContext, *, undo_path: Path) -> ApplyRe
     return walk.report(api_calls=meter.calls(), seconds=meter.seconds())
 
 
-def undo_run(run_id: str, context: ApplyContext, *, folder: Path, destination_name: str) -> ApplyReport:
+def undo_run(
+    run_id: str, context: ApplyContext, *, folder: Path, destination_name: str, decisions: bool = True
+) -> ApplyReport:
     """Take back what a run changed in one destination; `folder` has the undo files of all runs.
 
     Safe to start again after a crash. Consent holds here too: an opted-out contact is not put back on a list.
+
+    Args:
+        run_id: The run.
+        context: What to do it with.
+        folder: Of the undo files.
+        destination_name: The destination.
+        decisions: Whether what the run decided is taken back too: with the last of its destinations.
 
     Raises:
         StateError: There is no such run, it was undone already, or a later run built on it.
@@ -103,7 +112,8 @@ def undo_run(run_id: str, context: ApplyContext, *, folder: Path, destination_na
     walk.settle_unknown()
     report = walk.report(api_calls=meter.calls(), seconds=meter.seconds())
     if report.exit_code == 0:
-        context.journal.episodes.undo(run_id, context.clock.now())
+        if decisions:
+            context.journal.episodes.undo(run_id, context.clock.now())
         mark_undone(path, context.run_id)
     return report
 

@@ -162,6 +162,8 @@ class PlanInputs:
     rejected: Rows refused before, by (kind, list name or "", record id).
     reachable: How many contacts we know and may contact; what `guards.max_change` is a share of.
     reason: Why a record joins a list, asked for the few that are shown.
+    shown: Records of people who are worked in another CRM, and their contact ids: here they are on no list of a step.
+    after: Plans made together with this one and carried out before it.
     """
 
     account: str
@@ -191,6 +193,12 @@ class PlanInputs:
     allowance: Allowance = field(default_factory=Allowance)
     folder: str = "winback"
     reason: Callable[[str, str], str | None] = no_reason
+    shown: Mapping[str, str] = field(default_factory=dict)
+    after: Sequence[str] = ()
+
+    def contact_id(self, row_id: str) -> str:
+        """Whose record it is."""
+        return self.shown.get(row_id) or f"{self.system}:{row_id}"
 
 
 def build_plan(inputs: PlanInputs) -> Plan:
@@ -236,9 +244,10 @@ def build_plan(inputs: PlanInputs) -> Plan:
         lists=tuple(_list_change(diff, inputs) for diff in diffs),
         excluded=_excluded([*diffs, *workflows], inputs),
         deferred=dict(sorted(inputs.deferred.items())),
-        holdout=sum(reason == HELD_OUT for reason in inputs.blocked.values()),
+        holdout=sum(reason == HELD_OUT and row_id not in inputs.shown for row_id, reason in inputs.blocked.items()),
         programs=dict(inputs.programs),
         paced=tuple(sorted(inputs.paced)),
+        after=tuple(inputs.after),
         guards=guards,
         api_calls=inputs.forecast(work_of(steps, inputs.capabilities)) if any(map(_outside, steps)) else 0,
         allowance=inputs.allowance,
@@ -252,8 +261,7 @@ def protection(inputs: PlanInputs) -> Plan:
     """
     current = inputs.current
     held = {
-        name: {row_id: f"{inputs.system}:{row_id}" for row_id in current.lists.get(name, ())}
-        for name in current.list_ids
+        name: {row_id: inputs.contact_id(row_id) for row_id in current.lists.get(name, ())} for name in current.list_ids
     }
     specs = tuple(spec for spec in inputs.wanted.specs if spec.name in current.property_names)
     blocked_values = {row_id: current.properties[row_id] for row_id in current.properties if row_id in inputs.blocked}
@@ -427,7 +435,7 @@ def _excluded(diffs: Sequence[_ListDiff], inputs: PlanInputs) -> dict[str, tuple
         for row_id in diff.quarantined:
             found.setdefault(QUARANTINED, set()).add(wanted[row_id])
     for row_id in _quarantined_rows(inputs):
-        found.setdefault(QUARANTINED, set()).add(f"{inputs.system}:{row_id}")
+        found.setdefault(QUARANTINED, set()).add(inputs.contact_id(row_id))
     return {reason: tuple(sorted(found[reason])) for reason in sorted(found) if found[reason]}
 
 

@@ -100,6 +100,7 @@ class Plan:
     holdout: How many are left alone on purpose.
     programs: For each program, what it does now and what it can detect.
     paced: The step lists of the programs: whoever leaves one is never put back by an undo.
+    after: Plans for other CRMs, made together with this one, that are carried out before it.
     """
 
     account: str
@@ -119,6 +120,7 @@ class Plan:
     holdout: int = 0
     programs: Mapping[str, Any] = field(default_factory=dict)
     paced: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     plan_id: str = ""
 
     def identified(self) -> Plan:
@@ -218,6 +220,7 @@ class Plan:
             "holdout": self.holdout,
             "programs": dict(self.programs),
             "paced": list(self.paced),
+            **({"after": list(self.after)} if self.after else {}),
             "api_calls": {self.destination: self.api_calls},
             "allowance": asdict(self.allowance),
             "guards": [asdict(guard) for guard in self.guards],
@@ -502,6 +505,7 @@ def _plan(document: Mapping[str, Any], rows: Iterator[Row] | None) -> Plan:
         holdout=document.get("holdout", 0),
         programs=document.get("programs", {}),
         paced=tuple(document.get("paced", ())),
+        after=tuple(document.get("after", ())),
         plan_id=document["plan_id"],
     )
 

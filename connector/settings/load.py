@@ -17,6 +17,7 @@ from connector.receivers import Receiver
 from connector.rules.conditions import CheckedSegment, ConditionError, check_segment, parse_usage
 from connector.rules.lint import Issue, issues
 from connector.settings.block import NAME_PATTERN, NAME_RULE
+from connector.settings.identity_checks import identity_problems
 from connector.settings.layers import environment_overrides, environment_problems, flag_overrides, overlay
 from connector.settings.models import DestinationBlock, PlaybookFile
 from connector.settings.playbook import DestinationSettings, Playbook
@@ -99,6 +100,8 @@ def _build(
     core = _core(root, loading)
     sources = _sources(root, adapters, loading)
     destinations = _destinations(root, adapters, loading)
+    if core is not None:
+        loading.add(list(identity_problems(root, core.identity, sources, destinations, adapters)))
     timezone = core.timezone if core else "UTC"
     checked = _segments(root, timezone, loading)
     _usage_condition(root, loading)

@@ -60,10 +60,19 @@ TimeZone = Annotated[str, AfterValidator(_known_timezone)]
 
 
 class Identity(Block):
-    """How product users are matched to contacts."""
+    """How product users are matched to contacts, and contacts of several CRMs to one another."""
 
     match: tuple[Literal["external_id", "email"], ...] = Field(
         default=("external_id", "email"), min_length=1, description="what to match by, best first"
+    )
+    primary: str | None = Field(
+        default=None,
+        description="of several CRMs, the one that works whoever it knows (`hubspot`); else the first destination",
+    )
+    system_of_record: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="of several CRMs, the one believed about a column (`plan_tier: salesforce`); else the first that "
+        "says anything",
     )
 
 

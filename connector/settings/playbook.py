@@ -135,6 +135,8 @@ class Playbook(BaseModel):
     def _document(self) -> dict[str, Any]:
         document = self.model_dump(mode="python", by_alias=True)
         document = {key: value for key, value in document.items() if value is not None or key not in _OPTIONAL}
+        # An install with one CRM keeps the digest it had before there could be several.
+        document["identity"] = {key: value for key, value in document["identity"].items() if value}
         document["segments"] = [
             {"name": segment.name, **({"group": segment.group} if segment.group else {}), "where": segment.where}
             for segment in self.segments

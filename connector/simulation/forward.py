@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -145,37 +146,40 @@ def simulate(
     from connector.registry import installed_adapters
     from connector.workspace import Workspace
 
-    name = _destination(playbook)
+    names = _destinations(playbook)
     adapters, clock = installed_adapters(), _MovedClock(now)
-    start_sandbox = sandbox_of(playbook, name, adapters)
-    with tempfile.TemporaryDirectory(prefix="winback-simulation-") as temporary:
+    starting = {name: sandbox_of(playbook, name, adapters) for name in names}
+    with ExitStack() as started, tempfile.TemporaryDirectory(prefix="winback-simulation-") as temporary:
         folder = Path(temporary)
         warehouse, users = copy_warehouse(playbook.warehouse, base_dir, folder)
         journal = copy_journal(playbook.journal, base_dir, folder, clock=clock)
-        sandbox = start_sandbox(SandboxOptions(seed=seed, limits=False))
-        try:
-            there = pointed_at(playbook, sandbox, warehouse=warehouse, journal=journal)
-            with Workspace(there, base_dir=base_dir, clock=clock, reporter=_Silent(), adapters=adapters) as workspace:
+        sandboxes = {}
+        for name, start_sandbox in starting.items():
+            sandboxes[name] = start_sandbox(SandboxOptions(seed=seed, limits=False))
+            started.callback(sandboxes[name].stop)
+        first = sandboxes[names[0]]
+        there = pointed_at(playbook, first, warehouse=warehouse, journal=journal, others=sandboxes)
+        with Workspace(there, base_dir=base_dir, clock=clock, reporter=_Silent(), adapters=adapters) as workspace:
+            for name, sandbox in sandboxes.items():
                 fill(workspace, sandbox, name)
-                returning = Returning(workspace, users, as_of=workspace.today(), seed=seed)
-                walk = _Walk(workspace, clock, returning)
-                made = []
-                for number in range(1, days + 1):
-                    reporter.progress("days simulated", number - 1, days)
+            returning = Returning(workspace, users, as_of=workspace.today(), seed=seed)
+            walk = _Walk(workspace, clock, returning)
+            made = []
+            for number in range(1, days + 1):
+                reporter.progress("days simulated", number - 1, days)
+                for sandbox in sandboxes.values():
                     sandbox.advance(A_DAY.total_seconds())
-                    made.append(walk.one_day(number))
-                reporter.progress("days simulated", days, days)
-                return Simulated(playbook.account, step_names(playbook), tuple(made))
-        finally:
-            sandbox.stop()
+                made.append(walk.one_day(number))
+            reporter.progress("days simulated", days, days)
+            return Simulated(playbook.account, step_names(playbook), tuple(made))
 
 
-def _destination(playbook: Playbook) -> str:
+def _destinations(playbook: Playbook) -> list[str]:
     if not playbook.programs:
         raise SettingError("the playbook has no program to simulate", hint="add `program:`; docs/playbook.md shows one")
     if not playbook.destinations:
         raise SettingError("the playbook has no destination, so nobody would be written to")
-    return next(iter(playbook.destinations))
+    return list(playbook.destinations)
 
 
 def step_names(playbook: Playbook) -> tuple[str, ...]:
@@ -200,20 +204,37 @@ class _Walk:
 
     def one_day(self, number: int) -> Day:
         """The run of a day, then what people do on it."""
-        from connector.pipeline import apply_file, make_plan
+        from connector.pipeline import apply_files, make_plans
 
         day = self._today + number * A_DAY
         self._clock.at = datetime.combine(day, RUN_AT, self._zone)
         self._returning.sources_were_read(self._clock.at)
-        plan = make_plan(self._workspace).plan
-        refused = tuple(guard.message for guard in plan.guards if not guard.ok)
-        agreed = replace(plan, guards=tuple(replace(guard, ok=True) for guard in plan.guards))
-        applied = apply_file(self._workspace, agreed)
+        plans = [planned.plan for planned in make_plans(self._workspace).made]
+        agreed = [replace(one, guards=tuple(replace(guard, ok=True) for guard in one.guards)) for one in plans]
+        applied = apply_files(self._workspace, agreed)
         if applied.report.stopped is not None:
             raise applied.report.stopped
-        self._workspace.warehouse.record_evaluation(plan.as_of)
+        self._workspace.warehouse.record_evaluation(plans[0].as_of)
         self._returning.live(day, datetime.combine(day, USED_AT, self._zone))
-        return counted(plan, refused=refused)
+        return together(
+            [counted(one, refused=[guard.message for guard in one.guards if not guard.ok]) for one in plans]
+        )
+
+
+def together(days: Sequence[Day]) -> Day:
+    """One day in all CRMs."""
+    if len(days) == 1:
+        return days[0]
+    return Day(
+        on=days[0].on,
+        entered=sum(day.entered for day in days),
+        held_out=sum(day.held_out for day in days),
+        steps=added(day.steps for day in days),
+        exits=added(day.exits for day in days),
+        deferred=added(day.deferred for day in days),
+        inside=sum(day.inside for day in days),
+        refused=tuple(message for day in days for message in day.refused),
+    )
 
 
 def counted(plan: Plan, *, refused: Sequence[str] = ()) -> Day:
@@ -232,7 +253,7 @@ def counted(plan: Plan, *, refused: Sequence[str] = ()) -> Day:
         exits=added(one["exit"] for one in said),
         deferred=dict(plan.deferred),
         inside=sum(one["inside"] for one in said),
-        refused=refused,
+        refused=tuple(refused),
     )
 
 

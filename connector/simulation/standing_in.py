@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from connector.contracts import AdapterOptions, Limits, SandboxOptions, chunks
+from connector.crms import records_of
 from connector.errors import SettingError
 from connector.model import Contact
 from connector.registry import Adapters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from connector.contracts import Sandbox
     from connector.settings import Playbook
@@ -32,18 +36,26 @@ def sandbox_of(playbook: Playbook, name: str, adapters: Adapters) -> Callable[[S
     return adapter.sandbox
 
 
-def pointed_at(playbook: Playbook, sandbox: Sandbox, *, warehouse: str, journal: str) -> Playbook:
+def pointed_at(
+    playbook: Playbook,
+    sandbox: Sandbox,
+    *,
+    warehouse: str,
+    journal: str,
+    others: Mapping[str, Sandbox] = MappingProxyType({}),
+) -> Playbook:
     """The same playbook over copies of the stores, with every system that can be written to replaced by the sandbox.
 
     Where contacts are enrolled directly, lists take the workflows' place: the sandbox has no workflows of the CRM's
     ids. Facts may be of any age: it is their future that is asked for.
+
+    others: Of several CRMs, the look-alikes of those after the first, by destination.
     """
-    auth = {key: SecretStr(value) for key, value in sandbox.auth.items()}
-    changed: dict[str, Any] = {"base_url": sandbox.base_url, "auth": auth, "rate": Limits()}
+    changed = _there(sandbox)
     destinations = {
         name: settings.model_copy(
             update={
-                "options": settings.options.model_copy(update=changed),
+                "options": settings.options.model_copy(update=_there(others.get(name, sandbox))),
                 "enroll": "list" if settings.enroll == "workflow" else settings.enroll,
             }
         )
@@ -60,6 +72,12 @@ def pointed_at(playbook: Playbook, sandbox: Sandbox, *, warehouse: str, journal:
     )
 
 
+def _there(sandbox: Sandbox) -> dict[str, Any]:
+    """Where a look-alike answers, without the limits of the real one."""
+    auth = {key: SecretStr(value) for key, value in sandbox.auth.items()}
+    return {"base_url": sandbox.base_url, "auth": auth, "rate": Limits()}
+
+
 def _harmless(sources: Mapping[str, AdapterOptions], changed: Mapping[str, Any]) -> dict[str, AdapterOptions]:
     """Sources are not read; those that would need credentials do not even know where."""
     return {
@@ -73,6 +91,9 @@ def fill(workspace: Workspace, sandbox: Sandbox, name: str) -> None:
     prefix = f"{destination.system}:"
     people = workspace.warehouse.contacts()
     sandbox.seed((_bare(person) for person in people if person.contact_id.startswith(prefix)), ())
+    shown = {found.contact_id: found for found in records_of(workspace, destination.system).elsewhere if found.main}
+    others = (replace(_bare(p), contact_id=shown[p.contact_id].record_id) for p in people if p.contact_id in shown)
+    sandbox.seed(others, ())
     known, members = held.lists(name), held.members(name)
     there = {listed: destination.ensure_list(listed, folder=destination.folder).ref for listed in sorted(known)}
     for listed, list_id in there.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 
@@ -26,6 +26,8 @@ class IdentityReport:
 
     by_kind: Matched users by what matched them.
     sample: Some of the unmatched, as (user id, reason), alphabetical.
+    together: Where there are several CRMs: records found to be people that a CRM before theirs knows.
+    apart: Those that share something with another CRM's contact and are not taken for it, by reason.
     """
 
     users: int
@@ -34,6 +36,8 @@ class IdentityReport:
     unmatched: int
     unmatched_by_reason: Mapping[str, int]
     sample: tuple[tuple[str, str], ...]
+    together: int = 0
+    apart: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

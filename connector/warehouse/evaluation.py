@@ -173,12 +173,17 @@ class Evaluator:
         """What may keep these contacts off a list, as known now."""
         return said_no.flags(self._database, self._heard, contact_ids)
 
-    def reachable(self, as_of: date) -> int:
+    def reachable(self, as_of: date, system: str | None = None) -> int:
         """How many contacts may be written at all: not deleted, opted out or bounced."""
         columns = ["deleted_at", "opted_out", "bounced"]
         features.measure(self._database, as_of, self._made)
+        within = ""
+        if system is not None:
+            columns.append("contact_id")
+            there = f"SELECT into_key FROM same_person WHERE system = {literal(system)}"
+            within = f" AND (starts_with(contact_id, {literal(system + ':')}) OR contact_key IN ({there}))"
         sql = features.relation(self._database, as_of, columns)
-        return self._database.count(f"SELECT count(*) FROM ({sql}) WHERE ({NOT_PEOPLE_TO_WRITE}) IS NOT TRUE")
+        return self._database.count(f"SELECT count(*) FROM ({sql}) WHERE ({NOT_PEOPLE_TO_WRITE}) IS NOT TRUE{within}")
 
     def _require(self, as_of: date) -> None:
         if self._as_of != as_of:

@@ -10,7 +10,7 @@ from typing import Any
 from connector.errors import SettingError
 from connector.rules import sql_files
 from connector.rules.columns import RELATION_COLUMNS
-from connector.warehouse import activity, schema
+from connector.warehouse import activity, same_person, schema
 from connector.warehouse.database import Database, day_literal, literal
 
 MEASURED = "contact_features"
@@ -114,7 +114,8 @@ def relation(database: Database, as_of: date, columns: Collection[str]) -> str:
 def people_as_of(database: Database, as_of: date) -> str:
     """The SELECT of everybody as known at the end of the day, whoever is part of another left out."""
     ends_at = database.end_of(as_of)
-    return sql_files.render("contacts_as_of", history="contacts_history", ends_at=ends_at, folded="folded")
+    people = sql_files.render("contacts_as_of", history="contacts_history", ends_at=ends_at, folded="folded")
+    return same_person.together(database, people, ends_at=ends_at)
 
 
 _ELSEWHERE = {LAST_ACTIVE_ON: "measured.last_date", "last_feature": "latest.feature", "top_feature": "top.feature"}

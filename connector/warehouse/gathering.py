@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector.program.columns import PERSON, SIGNALS
 from connector.rules import sql_files
-from connector.warehouse import entered, features, hours, said_no
+from connector.warehouse import entered, features, hours, said_no, same_person
 from connector.warehouse.database import Database, literal
 from connector.warehouse.features import Made
 from connector.warehouse.rows import dicts
@@ -277,8 +277,11 @@ def sql_of(
 
 
 def _find_second(database: Database, as_of: date) -> None:
+    among, rank = same_person.doubles(database)
     second = sql_files.render(
         "second_with_address",
+        among=among,
+        rank=rank,
         people=f"({features.people_as_of(database, as_of)})",
         shared=said_no.SHARED,
         measured=features.MEASURED,

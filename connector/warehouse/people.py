@@ -8,24 +8,28 @@ from collections.abc import Sequence
 from connector.errors import SettingError
 from connector.identity import KINDS, matching_sql, normal_email
 from connector.model import Contact
-from connector.warehouse import schema
+from connector.warehouse import same_person, schema
 from connector.warehouse.answers import IdentityReport
 from connector.warehouse.contacts import next_contact_key
 from connector.warehouse.database import Database, literal
+from connector.warehouse.same_person import Crms
 
 SAMPLE = 20
 
 
-def match_identities(database: Database, match: Sequence[str]) -> IdentityReport:
-    """Bring every user's contact up to date; does nothing when neither users nor contacts changed since."""
+def match_identities(database: Database, match: Sequence[str], crms: Crms | None = None) -> IdentityReport:
+    """Bring every user's contact up to date; does nothing when neither users nor contacts changed since.
+
+    crms: Where an install has several: whoever they both know becomes one person.
+    """
     unknown = [kind for kind in match if kind not in KINDS]
     if unknown:
         raise SettingError(f"identity.match: no kind {unknown[0]!r}", hint=f"kinds: {', '.join(KINDS)}")
-    done = ",".join(match) or "none"
+    done = (",".join(match) or "none") + (f" {crms.text}" if crms is not None else "")
     if database.meta("matched") != done:
         with database.transaction():
             if database.rows("SELECT 1 FROM stream_stats WHERE into_table = 'contacts' LIMIT 1"):
-                _match(database, match)
+                _match(database, match, crms)
             else:
                 _make_contacts_of_users(database)
             database.drop("matching", "facts", "moved", "roots", "product_systems")
@@ -33,12 +37,13 @@ def match_identities(database: Database, match: Sequence[str]) -> IdentityReport
     return _report(database)
 
 
-def _match(database: Database, match: Sequence[str]) -> None:
+def _match(database: Database, match: Sequence[str], crms: Crms | None) -> None:
     database.execute(
         "CREATE OR REPLACE TEMP TABLE product_systems AS "
         "SELECT DISTINCT system FROM stream_stats WHERE into_table = 'usage'"
     )
     _find_roots(database)
+    same_person.fold(database, match, crms)
     _add_profiles(database)
     database.execute(
         "CREATE OR REPLACE TEMP TABLE facts AS SELECT user_key, kind, value FROM user_facts UNION "
@@ -167,6 +172,7 @@ def _report(database: Database) -> IdentityReport:
         else []
     )
     matched, unmatched = sum(n for _, n in kinds), sum(n for _, n in reasons)
+    together, apart = same_person.said(database)
     return IdentityReport(
         users=matched + unmatched,
         matched=matched,
@@ -174,6 +180,8 @@ def _report(database: Database) -> IdentityReport:
         unmatched=unmatched,
         unmatched_by_reason=dict(reasons),
         sample=tuple((user, reason) for user, reason in sample),
+        together=together,
+        apart=apart,
     )
 
 
@@ -226,18 +234,30 @@ def _people(database: Database, contact: str, user: str, merged: str) -> list[st
 
 
 def merged(database: Database, system: str) -> dict[str, str]:
-    """Contacts of this system that were merged away, and whom each of them is now."""
+    """Contacts of this system that were merged away there, and whom each of them is now, there."""
     rows = database.rows(
         "SELECT away.contact_id, now.contact_id FROM ("
-        "  SELECT contact_id, contact_key FROM contacts WHERE contact_key IN (SELECT contact_key FROM folded) UNION "
+        "  SELECT contact_id, contact_key FROM contacts WHERE contact_key IN (SELECT contact_key FROM folded) "
+        "  AND contact_key NOT IN (SELECT contact_key FROM same_person) UNION "
         "  SELECT merged_id, c.contact_key FROM merges JOIN contacts AS c USING (contact_id) "
         "  WHERE merged_id NOT IN (SELECT contact_id FROM contacts)"
         ") AS away LEFT JOIN folded USING (contact_key) "
-        "JOIN contacts AS now ON now.contact_key = coalesce(folded.into_key, away.contact_key) "
+        f"LEFT JOIN {_RECORDS} AS record ON record.contact_key = away.contact_key "
+        "LEFT JOIN same_person AS same ON same.contact_key = away.contact_key JOIN contacts AS now "
+        "ON now.contact_key = coalesce(record.into_key, same.contact_key, folded.into_key, away.contact_key) "
         f"WHERE starts_with(away.contact_id, {literal(system + ':')}) "
-        f"AND starts_with(now.contact_id, {literal(system + ':')})"
+        f"AND starts_with(now.contact_id, {literal(system + ':')}) AND away.contact_id <> now.contact_id"
     )
     return dict(rows)
+
+
+_RECORDS = (
+    "(SELECT gone.contact_key, there.contact_key AS into_key "
+    "FROM (SELECT contact_key, merged_into FROM contacts WHERE merged_into IS NOT NULL AND contact_key IN ("
+    "  SELECT contact_key FROM folded WHERE into_key IN (SELECT into_key FROM same_person))) AS gone "
+    "JOIN contacts AS there ON there.contact_id = gone.merged_into)"
+)
+"""SQL: of people known in several CRMs, the contact each record is part of within its own."""
 
 
 def contacts(database: Database) -> list[Contact]:

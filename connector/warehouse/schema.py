@@ -61,6 +61,8 @@ CREATE OR REPLACE VIEW contacts AS
 CREATE TABLE IF NOT EXISTS secondary_emails (contact_key INTEGER, match_email VARCHAR);
 CREATE TABLE IF NOT EXISTS merges (system VARCHAR, merged_id VARCHAR, contact_id VARCHAR, seen_at TIMESTAMPTZ);
 CREATE TABLE IF NOT EXISTS folded (contact_key INTEGER, into_key INTEGER);
+CREATE TABLE IF NOT EXISTS same_person (contact_key INTEGER, into_key INTEGER, system VARCHAR, place INTEGER);
+CREATE TABLE IF NOT EXISTS kept_apart (contact_key INTEGER, reason VARCHAR);
 CREATE TABLE IF NOT EXISTS snapshot_seen (source VARCHAR, stream VARCHAR, snapshot VARCHAR, contact_key INTEGER);
 CREATE TABLE IF NOT EXISTS accounts (system VARCHAR, {_columns(ACCOUNT_COLUMNS, ACCOUNT_TYPES)});
 CREATE TABLE IF NOT EXISTS users (

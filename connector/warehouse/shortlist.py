@@ -106,7 +106,7 @@ class Shortlist:
     def place(
         self,
         *,
-        prefix: str,
+        prefix: str | tuple[str, ...],
         apart: Collection[str],
         fine: Callable[[str], bool],
         suppressed: Callable[[str], bool] | None,
@@ -115,7 +115,7 @@ class Shortlist:
         """Find out what is the same about many.
 
         Args:
-            prefix: What ids of contacts begin with; of others only those with episodes are looked at.
+            prefix: What ids of contacts begin with, one or the other; of others only those with episodes are looked at.
             apart: Contacts of whom more is known than their row says.
             fine: Whether nothing speaks against a domain.
             suppressed: Whether an address is on the suppression list; None: the list is empty.
@@ -136,7 +136,7 @@ class Shortlist:
             local_longest=str(LOCAL_LONGEST),
             longest=str(ADDRESS_LONGEST),
             desks=", ".join(map(literal, sorted(ROLES))),
-            own=literal(prefix),
+            own=_begins(prefix),
             apart=_APART,
         )
         database.execute(f"CREATE OR REPLACE TEMP TABLE {_FACTS} AS {facts}")
@@ -334,6 +334,12 @@ def _types() -> Mapping[str, Any]:
         "contact_id": pa.string(), "domain": pa.string(), "combination": pa.int32(),
         "place": pa.int32(), "rank": pa.int32(),
     }  # fmt: skip
+
+
+def _begins(prefix: str | tuple[str, ...]) -> str:
+    """SQL: the id begins so."""
+    prefixes = (prefix,) if isinstance(prefix, str) else prefix
+    return "(" + " OR ".join(f"starts_with(contact_id, {literal(one)})" for one in prefixes) + ")"
 
 
 def _with_plain() -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from connector.model import Contact, Page, Reject
 from connector.rules import sql_files
-from connector.warehouse import activity, features, known, measures, pages, people
+from connector.warehouse import activity, features, known, measures, pages, people, same_person
 from connector.warehouse.answers import (
     Checked,
     Evaluation,
@@ -23,12 +23,16 @@ from connector.warehouse.database import Database
 from connector.warehouse.evaluation import Evaluator
 from connector.warehouse.features import Made
 from connector.warehouse.gathering import Asked
+from connector.warehouse.same_person import Crms, RecordElsewhere
 from connector.warehouse.shortlist import Shortlist
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from mappings.schema import StreamMapping
+
+
+T = TypeVar("T")
 
 
 class Warehouse:
@@ -38,6 +42,7 @@ class Warehouse:
         self._database = database
         self._made = Made()
         self._evaluator = Evaluator(database, self._made)
+        self._once: dict[str, tuple[int, Any]] = {}
 
     @classmethod
     def open(cls, url: str, *, timezone: str = "UTC", memory_limit: str | None = None) -> Self:
@@ -95,12 +100,33 @@ class Warehouse:
             [at.isoformat(), source, stream],
         )
 
-    def match_identities(self, match: Sequence[str]) -> IdentityReport:
+    def match_identities(self, match: Sequence[str], crms: Crms | None = None) -> IdentityReport:
         """Decide which product user is which contact; cheap when nobody is new or changed.
 
-        Where no source lists contacts, every product user is a contact.
+        Where no source lists contacts, every product user is a contact. Where there are several CRMs, whoever they
+        both know is one person from here on, who goes by the contact of the first.
         """
-        return people.match_identities(self._database, match)
+        return people.match_identities(self._database, match, crms)
+
+    def elsewhere(self, system: str) -> list[RecordElsewhere]:
+        """The records in this CRM of people who go by another's contact; of each person the main one first."""
+        return same_person.elsewhere(self._database, system)
+
+    def aliases(self) -> dict[str, str]:
+        """What these records would be called if no other CRM knew them → the contact the person goes by."""
+        return same_person.aliases(self._database)
+
+    def once(self, what: str, find: Callable[[], T]) -> T:
+        """What `find` says, asked once while no fact changes."""
+        commits, found = self._once.get(what, (None, None))
+        if commits != self._database.commits:
+            found = find()
+            self._once[what] = self._database.commits, found
+        return cast("T", found)
+
+    def why_apart(self, contact_id: str) -> str | None:
+        """Why a contact is not taken for the person of another CRM with whom it shares something."""
+        return same_person.why_apart(self._database, contact_id)
 
     def rejects(self, limit: int = 100) -> list[Reject]:
         """Rows that were set aside, the latest first."""
@@ -149,8 +175,8 @@ class Warehouse:
         return people.resolve(self._database, text)
 
     def merged(self, system: str) -> dict[str, str]:
-        """Contacts of this system that were merged away, and whom each of them is now."""
-        return people.merged(self._database, system)
+        """Contacts of this system that were merged away there, and whom each of them is now, there."""
+        return self.once(f"merged {system}", lambda: people.merged(self._database, system))
 
     def identities(self, entered: Sequence[str], *, ours: str) -> Iterator[tuple[str, str, str]]:
         """(kind, value, contact_id): what everybody in a segment, and these contacts, are known by elsewhere."""
@@ -242,9 +268,9 @@ class Warehouse:
         """Contacts who bounced, complained or unsubscribed from this moment on: whose touches `mail_health` needs."""
         return measures.answered(self._database, since)
 
-    def reachable(self, as_of: date) -> int:
-        """How many contacts may be written at all."""
-        return self._evaluator.reachable(as_of)
+    def reachable(self, as_of: date, *, system: str | None = None) -> int:
+        """How many contacts may be written at all; of those this CRM knows, where there are several."""
+        return self._evaluator.reachable(as_of, system)
 
     def segment_sql(self, segments: Sequence[Checked], as_of: date) -> str:
         """The SQL that decides, with what each number stands for."""

@@ -143,3 +143,14 @@ def test_check_is_content_and_says_what_is_missing_when_the_package_was_not_depl
     said = [one for one in missing.json["findings"] if one["severity"] == "error"]
     assert [one["message"] for one in said] == ["the playbook needs, and crm lacks: winback_segment"]
     assert "deploy" in said[0]["fix"]
+
+
+def test_the_demo_is_told_in_salesforce_too(acme, tmp_path):
+    folder = tmp_path / "demo"
+    few = ("--contacts", "60", "--days", "1", "--folder", str(folder))
+    told = acme.spawn("demo", "--crm", "salesforce", *few, now=None)
+    assert told.code == 0, told.err
+    assert "A local look-alike of Salesforce" in told.out
+    assert len([line for line in told.out.splitlines() if " mails  " in line]) == 1
+    page = (folder / "crm.html").read_text()
+    assert "Campaigns" in page and "winback · win-back · reminder" in page

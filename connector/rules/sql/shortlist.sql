@@ -3,7 +3,7 @@
 -- {people}: the rows of people. {same}: columns as they are. {marks}: a number that many yes or no go into: a table of a
 -- million people is written twice as fast for it. {silent}: nothing happened since entry. {local}: what a
 -- plain local part looks like, as a regular expression. {local_longest}, {longest}: of an address. {desks}: local parts
--- that are no person's. {own}: what contact ids of this CRM begin with. {apart}: contact_id of whoever is judged by more
+-- that are no person's. {own}: whether it is a contact of the CRM. {apart}: contact_id of whoever is judged by more
 -- than their row.
 SELECT
     contact_key,
@@ -26,6 +26,6 @@ SELECT
             AND split_part(split_part(email, '@', 1), '+', 1) NOT IN ({desks})
         THEN split_part(email, '@', 2)
     END AS domain,
-    starts_with(contact_id, {own}) AS own,
+    {own} AS own,
     contact_id IN (FROM {apart}) AS apart
 FROM ({people})
