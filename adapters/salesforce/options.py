@@ -13,7 +13,7 @@ from adapters.salesforce import versions
 from connector.contracts import AdapterOptions
 from connector.durations import Duration
 
-STREAMS: Final = ("contacts", "leads", "accounts", "consents", "transactions", "engagements")
+STREAMS: Final = ("contacts", "leads", "accounts", "consents", "transactions", "engagements", "responses")
 
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+")
 _PAGES: Final = (".lightning.force.com", ".salesforce-setup.com", ".visualforce.com", ".vf.force.com", ".my.site.com")
@@ -40,11 +40,13 @@ class SalesforceOptions(AdapterOptions):
     timeout_seconds: float = Field(
         default=120.0, gt=0, description="how long one call may take; 200 records can keep an org's triggers busy"
     )
-    streams: tuple[Literal["contacts", "leads", "accounts", "consents", "transactions", "engagements"], ...] = Field(
+    streams: tuple[
+        Literal["contacts", "leads", "accounts", "consents", "transactions", "engagements", "responses"], ...
+    ] = Field(
         default=("contacts", "leads", "accounts", "consents"),
         min_length=1,
         description="what to read; consents: opt-outs kept apart from the person; transactions: opportunities "
-        "that were won; engagements: mails on people's timelines",
+        "that were won; engagements: mails on people's timelines; responses: campaign members who responded",
     )
     backfill: Literal["bulk", "rest"] = Field(
         default="bulk", description="how everything is read the first time: one Bulk job, or pages of 2,000"

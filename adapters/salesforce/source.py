@@ -32,6 +32,7 @@ from adapters.salesforce.deals import Deals
 from adapters.salesforce.ids import PREFIXES
 from adapters.salesforce.mails import Mails
 from adapters.salesforce.options import STREAMS, SalesforceOptions
+from adapters.salesforce.responses import Responses
 from adapters.salesforce.streams import DELETED_AT, OPTED_OUT, PEOPLE, Accounts, Stream
 from adapters.salesforce.tables import as_table, empty, with_place
 from adapters.salesforce.visible import PERMISSION_SET, Visible, is_remarkable
@@ -245,6 +246,8 @@ class SalesforceSource:
             return Deals(self._client, self._walk)
         if name == Mails.name:
             return Mails()
+        if name == Responses.name:
+            return Responses()
         if name == Consents.name:
             return Consents(self._client, self._walk)
         raise ConfigurationError(f"salesforce: no stream {name!r}; there are {', '.join(STREAMS)}")

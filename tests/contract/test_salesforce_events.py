@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.salesforce.ids import record_id
+from adapters.salesforce.responses import responded_at
 from tests.contract.source_suite import SourceSuite, keys_of, read_all, rows_of
 from tests.fakes.salesforce_worlds import SalesforceWorld, contact, lead
 
@@ -370,3 +371,60 @@ def test_an_org_without_individuals_has_none_and_it_costs_no_query(consents):
     before = consents.calls()
     assert keys_of(read_all(consents, cursor), "event_id") == []
     assert consents.calls() == before
+
+
+# --- campaign members who responded ---
+
+
+class ResponseWorld(SalesforceWorld):
+    """An org with a campaign of its own, to which every second person responded."""
+
+    def __init__(self, work_dir, *, members=0, **options):
+        super().__init__(work_dir, stream="responses", contacts=max(members, 2), **options)
+        self.campaign = self.insert("Campaign", Name="Webinar", IsActive=True)
+        for number in range(1, members + 1):
+            self.respond(contact(number), "Responded" if number % 2 else "Sent")
+        self.pass_time(3600)
+
+    def respond(self, person, status="Responded"):
+        return self.insert("CampaignMember", CampaignId=self.campaign, ContactId=person, Status=status)
+
+    def keys(self):
+        return {f"{row.id}-responded" for row in self.store() if row.values["Status"] == "Responded"}
+
+    def change(self):
+        sent = [row.id for row in self.store() if row.values["Status"] == "Sent"][:3]
+        self.edit(sent, Status="Responded")
+        self.pass_time(600)
+        return {f"{member}-responded" for member in sent}
+
+    key = "event_id"
+
+
+class TestResponses(SourceSuite):
+    @pytest.fixture
+    def world(self, tmp_path):
+        world = ResponseWorld(tmp_path, members=150)
+        yield world
+        world.stop()
+
+
+def test_a_response_is_a_reply_to_its_campaign(tmp_path):
+    world = ResponseWorld(tmp_path, members=1)
+    try:
+        (row,) = rows_by(read_all(world)).values()
+        assert (row["PersonId"], row["kind"], row["campaign"]) == (contact(1), "reply", "Webinar")
+    finally:
+        world.stop()
+
+
+@pytest.mark.parametrize(
+    ("day", "stored", "at"),
+    [
+        (None, "2026-11-21T10:00:00.000Z", "2026-11-21T10:00:00.000Z"),
+        ("2026-11-21", "2026-11-21T10:00:00.000Z", "2026-11-21T10:00:00.000Z"),
+        ("2026-11-19", "2026-11-21T10:00:00.000Z", "2026-11-19T23:59:59.000Z"),
+    ],
+)
+def test_a_response_is_of_its_day_and_never_later_than_it_was_stored(day, stored, at):
+    assert responded_at(day, stored) == at

@@ -20,7 +20,13 @@ from tests.fakes.budget import CountingBudget
 from tests.fakes.connections import HandClock, connect
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
-KINDS = {"contacts": "Contact", "leads": "Lead", "accounts": "Account", "transactions": "Opportunity"}
+KINDS = {
+    "contacts": "Contact",
+    "leads": "Lead",
+    "accounts": "Account",
+    "transactions": "Opportunity",
+    "responses": "CampaignMember",
+}
 """The kind of record behind each stream whose records are records of the org."""
 
 
