@@ -6,8 +6,10 @@ the playbook at every request; signing out is kept in the journal, so that a cop
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import json
 import logging
 import secrets
 import threading
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from itsdangerous import BadData, URLSafeSerializer
 
 from connector.settings.webhook_blocks import OperatorBlock
+from webhooks.oidc import CALLBACK, NotSignedIn, Provider, role_of
 
 if TYPE_CHECKING:
     from flask import Request, Response
@@ -49,7 +52,14 @@ _LONGEST_NAME: Final = 200
 _HASHING_AT_ONCE: Final = 2
 """A check takes some 64 MiB and a core for a moment, whoever asks for it."""
 
-_SESSION, _FORM = "winback.session.v1", "winback.form.v1"
+AWAY: Final = timedelta(minutes=10)
+"""How long somebody may take at the provider."""
+
+_LONGEST_SHOWN: Final = 80
+_SESSION, _FORM, _STATE = "winback.session.v1", "winback.form.v1", "winback.state.v1"
+_PROVIDERS: Final = "oidc:"
+"""How names of those begin whom the provider knows; no operator of the playbook is called so."""
+
 _OURS: Final = "webhooks.operators"
 """In the journal's cursors: since when the sessions of a name are over."""
 
@@ -59,7 +69,8 @@ class Session:
     """Somebody's browser, signed in or not.
 
     sid: Made anew at every login. who: The operator's name; None before signing in. proof: Of the password they signed
-    in with, so that a new one ends the session.
+    in with, so that a new one ends the session. role, shown: Of somebody whom the provider signed in, what they may do
+    and what they are called there; the playbook's own are asked of it. following: Where signing in leads on to.
     """
 
     sid: str
@@ -67,14 +78,21 @@ class Session:
     began_at: datetime
     seen_at: datetime
     proof: str = ""
+    role: str = ""
+    shown: str = ""
+    following: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Somebody who is signed in."""
+    """Somebody who is signed in.
+
+    name: What they are called. id: What is written down of what they do.
+    """
 
     name: str
     role: str
+    id: str
 
     @property
     def may_act(self) -> bool:
@@ -92,6 +110,10 @@ class Login:
     def __init__(self, service: Service) -> None:
         settings = service.playbook.webhooks if service.playbook is not None else None
         self.operators: Mapping[str, OperatorBlock] = settings.operators if settings is not None else {}
+        self.provider: Provider | None = None
+        if settings is not None and settings.oidc is not None:
+            back = settings.public_base_url.rstrip("/") + CALLBACK
+            self.provider = Provider(settings.oidc, redirect_uri=back, clock=service.clock)
         self._journal: Journal = service.journal
         self._now = service.clock.now
         self._https = service.https
@@ -109,7 +131,7 @@ class Login:
         session = self._read(request.cookies.get(self.cookie, ""))
         if session is None or now - session.seen_at >= IDLE or now - session.began_at >= ABSOLUTE:
             return fresh
-        if session.who is not None and (self._proof(session.who) != session.proof or self._is_over(session)):
+        if session.who is not None and (self._proof_of(session) != session.proof or self._is_over(session)):
             return fresh
         return replace(session, seen_at=now)
 
@@ -120,8 +142,12 @@ class Login:
 
     def operator(self, session: Session) -> Operator | None:
         """Who is signed in, with the role the playbook gives them now."""
-        block = self.operators.get(session.who) if session.who is not None else None
-        return None if block is None or session.who is None else Operator(session.who, block.role)
+        if session.who is None:
+            return None
+        if session.who.startswith(_PROVIDERS):
+            return None if self.provider is None else Operator(session.shown, session.role, session.who)
+        block = self.operators.get(session.who)
+        return None if block is None else Operator(session.who, block.role, session.who)
 
     def keep(self, response: Response, session: Session) -> None:
         """Give the browser its session."""
@@ -131,6 +157,9 @@ class Login:
             "began": session.began_at.timestamp(),
             "seen": session.seen_at.timestamp(),
             "proof": session.proof,
+            "role": session.role,
+            "shown": session.shown,
+            "following": session.following,
         }
         response.set_cookie(
             self.cookie,
@@ -165,6 +194,81 @@ class Login:
         self._journal.audit.append("login", {"operator": name, "role": self.operators[name].role})
         return Session(secrets.token_urlsafe(18), name, now, now, self._proof(name))
 
+    def begin(self, session: Session) -> str:
+        """Where this browser goes to sign in at the provider.
+
+        Raises:
+            NotSignedIn: The provider does not answer, or is not the one it should be.
+        """
+        now = self._now()
+        state = self._signer(_STATE).dumps({"sid": self._mark("sid", session.sid), "at": now.timestamp()})
+        # Made from the state and our key: any of several processes can take up what another one began.
+        return self._there().address(
+            state=state, nonce=self._mark("nonce", state), verifier=self._mark("verifier", state)
+        )
+
+    def finish(self, session: Session, *, state: str, code: str, issuer: str | None, address: str) -> Session:
+        """A session of whoever comes back from the provider.
+
+        Args:
+            session: The browser's until now.
+            state: What they were sent there with.
+            code: What the provider gave them.
+            issuer: Who sent them, where the provider says so (RFC 9207).
+            address: Where they call from.
+
+        Raises:
+            NotSignedIn: They did not begin here, are nobody the playbook names, or the provider vouches for nobody.
+        """
+        now, provider = self._now(), self._there()
+        if not self._is_our_state(session, state, now):
+            raise NotSignedIn("late", "somebody came back who did not begin here, or a while ago")
+        if self._addresses.wait(address, now) > 0:
+            raise NotSignedIn("busy", "too often from one address")
+        try:
+            if issuer is not None:
+                provider.must_be(issuer)
+            claims, role = self._vouched(provider, state, code)
+        except NotSignedIn as error:
+            if error.kind in {"refused", "untrue", "role"}:
+                self._addresses.failed(address, now)
+            raise
+        sub = str(claims["sub"])
+        # What is written down names no address; where the provider's own id is one, a mark stands for it.
+        who = _PROVIDERS + (sub if "@" not in sub else self._mark("sub", sub)[:16])
+        shown = next((said for name in ("name", "email") if isinstance(said := claims.get(name), str) and said), who)
+        self._journal.audit.append("login", {"operator": who, "role": role, "by": provider.host})
+        return Session(secrets.token_urlsafe(18), who, now, now, self._proof_of_provider, role, shown[:_LONGEST_SHOWN])
+
+    def _vouched(self, provider: Provider, state: str, code: str) -> tuple[Mapping[str, Any], str]:
+        """What the provider says of whoever brought this code, and the role that gives them."""
+        if not code:
+            raise NotSignedIn("refused", f"{provider.host} sent somebody back without a code")
+        claims = provider.claims(code, nonce=self._mark("nonce", state), verifier=self._mark("verifier", state))
+        role = role_of(provider.block.roles, claims)
+        if role is None:
+            raise NotSignedIn("role", f"{provider.host} knows somebody whom webhooks.oidc.roles does not")
+        return claims, role
+
+    def _there(self) -> Provider:
+        if self.provider is None:
+            raise NotSignedIn("late", "the playbook has no webhooks.oidc")
+        return self.provider
+
+    def _is_our_state(self, session: Session, state: str, now: datetime) -> bool:
+        """Whether this very browser was sent to the provider, a moment ago."""
+        try:
+            told = self._signer(_STATE).loads(state)
+        except (BadData, ValueError):
+            return False
+        ours = hmac.compare_digest(told["sid"], self._mark("sid", session.sid))
+        return ours and now - datetime.fromtimestamp(told["at"], UTC) < AWAY
+
+    def _mark(self, what: str, of: str) -> str:
+        """Letters that only we can make from others, and that tell nothing of them."""
+        made = hmac.digest(self._key, f"oidc:{what}:{of}".encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(made).decode().rstrip("=")
+
     def sign_out(self, session: Session) -> None:
         """End every session this operator has begun until now, wherever."""
         if session.who is None:
@@ -180,7 +284,8 @@ class Login:
         except (BadData, ValueError):
             return None
         began, seen = (datetime.fromtimestamp(told[part], UTC) for part in ("began", "seen"))
-        return Session(told["sid"], told["who"], began, seen, told["proof"])
+        more = (str(told.get(part, "")) for part in ("role", "shown", "following"))
+        return Session(told["sid"], told["who"], began, seen, told["proof"], *more)
 
     def _is_over(self, session: Session) -> bool:
         over: Mapping[str, Any] | None = self._journal.cursors.load(_OURS, session.who or "")
@@ -217,6 +322,19 @@ class Login:
             hasher = PasswordHasher(given.time_cost, given.memory_cost, given.parallelism, given.hash_len)
             break
         return hasher.hash(secrets.token_hex(16))
+
+    def _proof_of(self, session: Session) -> str:
+        who = session.who or ""
+        return self._proof_of_provider if who.startswith(_PROVIDERS) else self._proof(who)
+
+    @cached_property
+    def _proof_of_provider(self) -> str:
+        """A few letters that change with whatever the playbook says of the provider and of who may do what."""
+        if self.provider is None:
+            return ""
+        block = self.provider.block.model_dump(mode="json", exclude={"client_secret", "scopes"})
+        said = b"oidc:" + json.dumps(block, sort_keys=True).encode()
+        return hmac.digest(self._key, said, hashlib.sha256).hex()[:24]
 
     def _proof(self, name: str) -> str:
         """A few letters that change with the password's hash."""

@@ -43,7 +43,7 @@ def _pages(workspace: Workspace, hearing: Hearing) -> list[Callable[[Service], B
         pages.blueprint,
         functools.partial(links.blueprint, hearing=hearing),
     ]
-    if settings is not None and settings.operators:
+    if settings is not None and (settings.operators or settings.oidc is not None):
         found.append(functools.partial(operators.blueprint, keys=IdentityKeys.of(workspace)))
     return found
 

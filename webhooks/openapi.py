@@ -312,6 +312,12 @@ _DESK: Final[Mapping[str, Any]] = {
 
 PATHS: Final[Mapping[str, Any]] = {**_ALL, **_LINKS, **_DESK}
 
+_PROVIDER: Final[Mapping[str, Any]] = {
+    "/login/oidc": {"get": _desk("leaveFor", "To the provider where one signs in.")},
+    "/login/oidc/callback": {"get": _desk("arrive", "Back from there.")},
+}
+"""There only where the playbook names a provider."""
+
 
 def as_path(rule: str) -> str:
     """A route of Flask's as the document writes it: `/l/<token>` is `/l/{token}`."""
@@ -332,7 +338,7 @@ def document(version: str, *, routes: Iterable[str] = ()) -> dict[str, Any]:
             "description": "Where other systems tell winback what happened, and ask it what to do.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {path: told for path, told in PATHS.items() if path in there},
+        "paths": {path: told for path, told in {**PATHS, **_PROVIDER}.items() if path in there},
         "components": {
             "schemas": {
                 "Problem": _PROBLEM,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ from connector.reasons.codes import REASONS
 from webhooks import limits
 from webhooks.app import failure, problem, request_id
 from webhooks.login import Login, Operator, Session
+from webhooks.oidc import CALLBACK, SORRY, NotSignedIn
 from webhooks.overview import overview, refusals, source_names
 from webhooks.pages import account_of, page, reads_pages
 from webhooks.portrait import WORDS, may_be_an_id, portrait, who_is
@@ -79,13 +81,17 @@ def blueprint(service: Service, *, keys: IdentityKeys) -> Blueprint:
         ("/search", "search", desk.search, "POST"),
         ("/contacts/<path:contact_id>", "contact", desk.contact, "GET"),
     )
-    for rule, name, view, method in views:
+    there = (("/login/oidc", "leave", desk.leave_for, "GET"), (CALLBACK, "arrive", desk.arrive, "GET"))
+    for rule, name, view, method in (*views, *(there if desk.has_provider else ())):
         routes.add_url_rule(rule, name, view, methods=[method])
     return routes
 
 
 OPEN: Final = frozenset({"operators.login", "operators.sign_in"})
 """Endpoints for everybody."""
+
+AT_A_PROVIDER: Final = frozenset({"operators.leave", "operators.arrive"})
+"""Endpoints for everybody, too, where the playbook names a provider."""
 
 ACTING: Final = frozenset({"operators.replay", "operators.set_aside"})
 """Endpoints for operators alone; all others are for viewers, too."""
@@ -101,6 +107,11 @@ class Desk:
         self._rate = limits.Rate(_AN_ADDRESS_A_MINUTE)
         self._log_lines = limits.Rate(_LOG_LINES_A_MINUTE)
 
+    @property
+    def has_provider(self) -> bool:
+        """Whether one may sign in elsewhere."""
+        return self._login.provider is not None
+
     # --- who may ------------------------------------------------------------------------------------------------
 
     def admit(self) -> BaseResponse | None:
@@ -111,7 +122,7 @@ class Desk:
             return self._said(HTTPStatus.TOO_MANY_REQUESTS, "That was very often. Please try again in a minute.")
         if request.method == "POST" and not self._login.is_our_form(session, request.form.get("form")):
             return self._said(HTTPStatus.FORBIDDEN, "This form is too old, or not one of ours. Please try again.")
-        if request.endpoint in OPEN:
+        if request.endpoint in OPEN | AT_A_PROVIDER:
             return None
         if operator is None:
             following = request.full_path.rstrip("?")
@@ -131,25 +142,67 @@ class Desk:
 
     def login(self) -> Response:
         """The form to sign in with."""
-        return self._page("operators/login.html", nobody=not self._login.operators, wrong=None)
+        return self._login_page(SORRY.get(request.args.get("sorry", "")))
 
     def sign_in(self) -> BaseResponse:
         """Check a name and a password."""
         name, password = request.form.get("name", ""), request.form.get("password", "")
         answer = self._login.sign_in(name, password, request.remote_addr or "")
         if isinstance(answer, Session):
-            g.session, g.operator = answer, self._login.operator(answer)
-            following = request.args.get("next", "/")
-            return redirect(following if _OURS.fullmatch(following) else "/", HTTPStatus.SEE_OTHER)
-        if self._log_lines.allows("login", self._service.clock.monotonic()):
-            log.warning("%s: somebody could not sign in", request_id())
+            return self._signed_in(answer, request.args.get("next", "/"))
+        self._tell("somebody could not sign in")
         if answer is None:
-            wrong = "That name and password do not go together."
-            return self._page("operators/login.html", status=HTTPStatus.FORBIDDEN, nobody=False, wrong=wrong)
+            return self._login_page("That name and password do not go together.", status=HTTPStatus.FORBIDDEN)
         wrong = "That was wrong too often. Please wait a little before you try again."
-        response = self._page("operators/login.html", status=HTTPStatus.TOO_MANY_REQUESTS, nobody=False, wrong=wrong)
+        response = self._login_page(wrong, status=HTTPStatus.TOO_MANY_REQUESTS)
         response.headers["Retry-After"] = str(max(1, round(answer)))
         return response
+
+    def leave_for(self) -> BaseResponse:
+        """To the provider. By a link: a form that leads elsewhere in the end is stopped by our own policy."""
+        session: Session = g.session
+        following = request.args.get("next", "/")
+        following = following if _OURS.fullmatch(following) else "/"
+        try:
+            address = self._login.begin(session)
+        except NotSignedIn as error:
+            return self._sorry(error, following)
+        g.session = replace(session, following=following)
+        return redirect(address, HTTPStatus.SEE_OTHER)
+
+    def arrive(self) -> BaseResponse:
+        """Back from the provider."""
+        session: Session = g.session
+        asked = request.args
+        try:
+            answer = self._login.finish(
+                session,
+                state=asked.get("state", ""),
+                code=asked.get("code", ""),
+                issuer=asked.get("iss"),
+                address=request.remote_addr or "",
+            )
+        except NotSignedIn as error:
+            # Whoever was led here by somebody else keeps their session; a state of ours is good for one time.
+            if error.kind != "late":
+                g.session, g.operator = self._login.nobody(), None
+            return self._sorry(error, session.following)
+        return self._signed_in(answer, session.following)
+
+    def _signed_in(self, session: Session, following: str) -> BaseResponse:
+        """On to where they wanted to go, with a session that is new."""
+        g.session, g.operator = session, self._login.operator(session)
+        return redirect(following if _OURS.fullmatch(following) else "/", HTTPStatus.SEE_OTHER)
+
+    def _sorry(self, error: NotSignedIn, following: str) -> BaseResponse:
+        """To the login page, which says why: no code or state stays in an address."""
+        self._tell(f"somebody could not sign in: {error}")
+        led = following if following not in {"", "/"} else None
+        return redirect(url_for("operators.login", next=led, sorry=error.kind), HTTPStatus.SEE_OTHER)
+
+    def _tell(self, said: str) -> None:
+        if self._log_lines.allows("login", self._service.clock.monotonic()):
+            log.warning("%s: %s", request_id(), said)
 
     def sign_out(self) -> BaseResponse:
         """End this session, and every other one of this name."""
@@ -214,14 +267,14 @@ class Desk:
     def set_aside(self, number: int) -> BaseResponse:
         """Give an event up until somebody repeats it."""
         operator: Operator = g.operator
-        changed = self._service.journal.inbox.set_aside(number, f"set aside by {operator.name}"[:_LONGEST_REASON])
+        changed = self._service.journal.inbox.set_aside(number, f"set aside by {operator.id}"[:_LONGEST_REASON])
         if changed:
             self._note("set_aside", number)
         return self._back("set-aside" if changed else "unchanged")
 
     def _note(self, kind: str, number: int) -> None:
         operator: Operator = g.operator
-        self._service.journal.audit.append(kind, {"operator": operator.name, "event": number})
+        self._service.journal.audit.append(kind, {"operator": operator.id, "event": number})
 
     def _back(self, did: str) -> BaseResponse:
         """To the inbox as it was filtered."""
@@ -241,6 +294,17 @@ class Desk:
             form=self._login.form_token(g.session),
             now=self._service.clock.now(),
             **values,
+        )
+
+    def _login_page(self, wrong: str | None, *, status: int = HTTPStatus.OK) -> Response:
+        provider, operators = self._login.provider, self._login.operators
+        return self._page(
+            "operators/login.html",
+            status=status,
+            nobody=not operators and provider is None,
+            passwords=bool(operators) or provider is None,
+            elsewhere=provider.host if provider is not None else None,
+            wrong=wrong,
         )
 
     def _said(self, status: HTTPStatus, text: str) -> Response:

@@ -87,6 +87,10 @@ def check(workspace: Workspace, *, host: str, workers: int) -> None:
             "--workers: several processes cannot share a journal in SQLite, which has one writer at a time",
             hint="`journal: postgresql://…` in the playbook, or leave --workers out: one process takes a lot",
         )
+    if settings is not None and settings.oidc is not None:
+        from webhooks.oidc import require_library
+
+        require_library()
     if not is_loopback(host):
         dev = [name for name, options in (settings.sources.items() if settings else ()) if options.insecure_dev]
         if dev:

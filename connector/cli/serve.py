@@ -87,6 +87,6 @@ def _told(workspace: Workspace, *, host: str, port: int) -> list[str]:
         return [*lines, "the playbook has no `webhooks:`: no vendor is listened to"]
     heard = ", ".join(sorted(settings.sources)) or "nobody"
     lines.append(f"listening to {heard}; `winback webhooks urls` prints where each has to call")
-    if not settings.operators:
+    if not settings.operators and settings.oidc is None:
         lines.append("no operators in the playbook: the operators' pages are not served (webhooks.operators)")
     return lines

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +16,7 @@ from pydantic import (
     SecretStr,
     SerializeAsAny,
     WithJsonSchema,
+    model_validator,
 )
 
 from connector.durations import Duration
@@ -27,6 +29,11 @@ from connector.settings.values import SECRET_SCHEMA
 HASHED = "$argon2id$"
 """How a password's hash begins; the password itself is nowhere."""
 
+EMAIL = "email"
+"""The claim whose values are addresses: it counts only where the provider has verified it."""
+
+_ADDRESS = re.compile(r"(\*|[!-)+-?A-~]+)@[A-Za-z0-9.-]+")
+
 PropertyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 
 
@@ -34,6 +41,13 @@ def _is_hash(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(HASHED):
         command = "python -c 'import argon2, getpass; print(argon2.PasswordHasher().hash(getpass.getpass()))'"
         message = f"is not the hash of a password; make one with: {command}"
+        raise ValueError(message)
+    return value
+
+
+def _is_something(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value():
+        message = "is empty"
         raise ValueError(message)
     return value
 
@@ -72,6 +86,8 @@ Network = Annotated[
     ),
 ]
 HashedPassword = Annotated[SecretStr, AfterValidator(_is_hash), WithJsonSchema(SECRET_SCHEMA)]
+ClientSecret = Annotated[SecretStr, AfterValidator(_is_something), WithJsonSchema(SECRET_SCHEMA)]
+Said = Annotated[str, Field(min_length=1, max_length=200)]
 SecretAddress = Annotated[SecretStr, AfterValidator(_leads_somewhere), WithJsonSchema(SECRET_SCHEMA)]
 """An address that lets whoever knows it in."""
 
@@ -111,6 +127,43 @@ class OperatorBlock(Block):
     )
 
 
+class OidcRoles(Block):
+    """Who may do what at the pages, by what the provider says of them; whoever is in neither list is not let in."""
+
+    claim: Said = Field(
+        default=EMAIL,
+        description="which of the things the provider says of people the lists hold: email, groups, roles, …",
+    )
+    viewer: tuple[Said, ...] = Field(
+        default=(), description="who looks: values of the claim; of email also everybody at *@acme.example"
+    )
+    operator: tuple[Said, ...] = Field(default=(), description="who repeats and sets events aside, too")
+
+    @model_validator(mode="after")
+    def _lets_somebody_in(self) -> Self:
+        listed = (*self.viewer, *self.operator)
+        if not listed:
+            message = "lets nobody in; list somebody under viewer or operator"
+            raise ValueError(message)
+        if self.claim == EMAIL and not all(map(_ADDRESS.fullmatch, listed)):
+            message = "has an entry that is no address; write them like ada@acme.example or *@acme.example"
+            raise ValueError(message)
+        if self.claim != EMAIL and any("*" in one for one in listed):
+            message = f"has an entry with *, which only the claim {EMAIL} knows; name each value"
+            raise ValueError(message)
+        return self
+
+
+class OidcBlock(Block):
+    """An OpenID Connect provider where people sign in to the pages of `winback serve`."""
+
+    issuer: BaseAddress = Field(description="the provider's own address, to the letter as its document has it")
+    client_id: Said = Field(description="what winback is called there")
+    client_secret: ClientSecret = Field(description="the secret it got there, by reference")
+    scopes: tuple[Said, ...] = Field(default=(EMAIL,), description="what is asked for besides openid")
+    roles: OidcRoles = Field(description="who may do what; nobody else gets in")
+
+
 class WebhooksBlock(Block):
     """What other systems tell us while they are at it; the sources' own keys are their receivers'."""
 
@@ -127,6 +180,9 @@ class WebhooksBlock(Block):
     alerts: AlertsBlock = Field(default_factory=AlertsBlock, description="where a reason's route leads")
     operators: Mapping[Name, OperatorBlock] = Field(
         default_factory=dict, description="who may sign in to the pages, by name"
+    )
+    oidc: OidcBlock | None = Field(
+        default=None, description="an OpenID Connect provider where people sign in to the pages, too"
     )
 
 

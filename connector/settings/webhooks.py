@@ -29,7 +29,7 @@ def secret_keys(root: Table, receivers: Mapping[str, Receiver]) -> frozenset[str
     block = _table(root, BLOCK)
     if block is None:
         return frozenset()
-    keys = {f"{BLOCK}.alerts.slack", f"{BLOCK}.alerts.teams"}
+    keys = {f"{BLOCK}.alerts.slack", f"{BLOCK}.alerts.teams", f"{BLOCK}.oidc.client_secret"}
     keys |= {f"{BLOCK}.operators.{name}.password" for name in _entries(block, "operators")}
     for name in _entries(block, "sources"):
         receiver = receivers.get(name)
