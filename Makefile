@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WORKERS ?= 4
+WORKERS ?= 5
 
 .DEFAULT_GOAL := help
 
@@ -57,7 +57,7 @@ build: $(READY) ## the wheel and the source archive in dist/
 	@ls dist
 
 lock: ## compile the lock files anew from pyproject.toml
-	@for pair in "requirements.lock --all-extras" "requirements-dev.lock --extra=postgres --group=dev"; do \
+	@for pair in "requirements.lock --all-extras" "requirements-dev.lock --extra=postgres --extra=oidc --group=dev"; do \
 		set -- $$pair; file=$$1; shift; \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 			--no-emit-index-url --no-emit-find-links "$$@" -o $$file pyproject.toml || exit 1; \

@@ -6,6 +6,8 @@ import csv
 import stat
 from datetime import timedelta
 
+import pytest
+
 from tests.cli.test_program import day, run, step_lists, with_program
 from tests.fakes.installation import NOON
 
@@ -65,6 +67,7 @@ def test_an_export_brings_the_list_to_another_installation(acme, tmp_path):
     assert (row["email"], row["reason"]) == ("person45@example.com", "opted_out")
 
 
+@pytest.mark.soak
 def test_a_snooze_ends_by_itself_and_is_shown_until_then(acme, sandbox):
     with_program(acme)
     acme.run("pull")
@@ -117,6 +120,7 @@ def test_consent_that_was_not_read_for_too_long_moves_nobody_either_way(acme, sa
     assert len(step_lists(sandbox)["offer"]) > 0
 
 
+@pytest.mark.soak
 def test_an_operator_takes_somebody_out_by_hand(acme, sandbox):
     with_program(acme)
     run(acme, 0)

@@ -19,7 +19,7 @@ from tests.fakes.installation import Installation
 
 DAYS = 34
 STEPS = ("reminder", "offer", "last_chance", "feedback")
-SAMPLE_EVERY = 40
+SAMPLE_EVERY = 80
 
 
 @pytest.fixture
@@ -189,12 +189,12 @@ def test_the_command_line_says_the_same_of_one_person(told):
 
 def test_the_demo_goes_on_from_its_folder_afterwards_and_can_be_told_anew(shell, tmp_path):
     folder = tmp_path / "demo"
-    told = shell.spawn("demo", "--contacts", "60", "--days", "1", "--folder", str(folder), now=None)
+    told = shell.spawn("demo", "--contacts", "20", "--days", "0", "--folder", str(folder), now=None)
     assert told.code == 0, told.err
     after = shell.spawn("segments", "--json", "-c", str(folder / "winback.yaml"), now=None)
     assert after.code == 0, after.err
     assert after.json["contacts"] > 0
-    assert shell.spawn("demo", "--contacts", "30", "--days", "0", "--folder", str(folder), now=None).code == 0
+    assert shell.spawn("demo", "--contacts", "20", "--days", "0", "--folder", str(folder), now=None).code == 0
 
 
 def test_the_demo_leaves_a_folder_that_is_not_its_own_alone(shell, tmp_path):
@@ -215,6 +215,7 @@ def commit(repo: Path, name: str, day: str, path: str) -> None:
     subprocess.run(["git", "commit", "-qm", "work"], cwd=repo, check=True, env={"PATH": "/usr/bin:/bin", **who})
 
 
+@pytest.mark.soak
 def test_the_demo_takes_a_repository_s_contributors_as_the_users(shell, tmp_path):
     repo = tmp_path / "repo"
     repo.mkdir()

@@ -81,6 +81,7 @@ def test_a_click_and_a_reply_end_the_episode_at_the_next_run_and_an_open_never_d
     assert not sandbox.properties_of("1041").get("winback_step")
 
 
+@pytest.mark.soak
 def test_without_the_stream_neither_would_have_been_heard(listening, sandbox):
     read_as(listening, EVENTS, STREAMS)
     reminded(listening, sandbox)
@@ -102,6 +103,7 @@ def test_a_bounce_and_an_unsubscribing_are_heard_from_the_events_alone(listening
     assert not {"1046", "1047"} & step_lists(sandbox)["reminder"]
 
 
+@pytest.mark.soak
 def test_a_scanners_click_counts_neither_at_once_nor_after_the_next_mail(listening, sandbox):
     reminded(listening, sandbox)
     sent = datetime.fromisoformat(sandbox.properties_of("1041")["hs_email_last_send_date"])
@@ -120,6 +122,7 @@ def test_a_scanners_click_counts_neither_at_once_nor_after_the_next_mail(listeni
     assert "1041" in step_lists(sandbox)["offer"]
 
 
+@pytest.mark.soak
 def test_a_moment_counts_once_however_often_it_is_read(listening, sandbox):
     reminded(listening, sandbox)
     people(sandbox, "click", "1041", "1042")
@@ -138,6 +141,7 @@ def test_a_moment_counts_once_however_often_it_is_read(listening, sandbox):
         assert stored(listening) == told
 
 
+@pytest.mark.soak
 def test_a_night_with_nothing_new_costs_one_call_more_than_without_the_stream(listening, sandbox):
     reminded(listening, sandbox)
     sandbox.advance(DAY * 3 / 4)

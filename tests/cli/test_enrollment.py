@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import requests
 
 from tests.cli.test_program import DORMANT, STEPS, run, step_lists, use, with_program
@@ -29,6 +30,7 @@ def days_go_by(acme, sandbox, *numbers: int) -> None:
         run(acme, number)
 
 
+@pytest.mark.soak
 def test_joining_a_steps_list_sends_its_mail_once_and_leaving_ends_it(acme, sandbox):
     with_program(acme)
     run(acme, 0)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from unittest import mock
 
+import pytest
+
 from connector.clock import FixedClock
 from connector.heard import Answered, Asked, Given, Heard, MailEvent, Paid, Used, Who
 from connector.live.about import Told
@@ -116,6 +118,7 @@ def test_a_run_publishes_who_is_known_by_what_and_what_conditions_read(acme):
         assert str(published.last_active_on) == "2026-04-11"
 
 
+@pytest.mark.soak
 def test_an_opt_out_heard_by_address_is_written_and_survives_the_run(acme, sandbox):
     listening(acme)
     run(acme, 0)

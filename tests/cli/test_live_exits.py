@@ -149,6 +149,7 @@ def test_what_was_relayed_stands_between_nobody_and_the_undo_of_the_last_run(acm
 
 
 @ON_ONE
+@pytest.mark.soak
 def test_a_stop_is_forgotten_once_a_reading_that_began_after_it_is_behind_us(acme, sandbox):
     run(acme, 0)
     with workspace(acme, 1) as opened:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from tests.fakes.installation import NOON
 
 ACTIVE, OPTED_OUT, DORMANT_30, ALSO_30, DORMANT_60 = "1005", "1040", "1031", "1032", "1041"
@@ -32,6 +34,7 @@ def nothing_is_left_to_do(acme) -> None:
     assert set(again["changes"].values()) == {0}
 
 
+@pytest.mark.soak
 def test_who_is_active_after_a_merge_leaves_the_lists_of_the_other(acme, sandbox):
     acme.run("run")
     merge(sandbox, into=ACTIVE, other=DORMANT_30)
@@ -60,6 +63,7 @@ def test_when_both_were_on_lists_the_survivor_is_on_those_of_the_whole_person(ac
     nothing_is_left_to_do(acme)
 
 
+@pytest.mark.soak
 def test_a_chain_of_merges_ends_at_the_last_survivor(acme, sandbox):
     acme.run("run")
     merge(sandbox, into=DORMANT_60, other=DORMANT_30)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.test_program import DORMANT, PROGRAM, day, run, step_lists
 from tests.fakes.installation import Installation
 
@@ -39,6 +41,7 @@ def test_everybody_gets_a_code_of_their_own_and_it_is_in_the_crm(acme, sandbox):
     assert len(set(codes.values())) == len(DORMANT)
 
 
+@pytest.mark.soak
 def test_a_used_code_is_noted_once_and_a_foreign_one_is_named(acme, sandbox, tmp_path):
     with_offers(acme)
     for number in (0, 1, 7, 14):
@@ -52,6 +55,7 @@ def test_a_used_code_is_noted_once_and_a_foreign_one_is_named(acme, sandbox, tmp
     assert acme.run("program", "redeem", str(used), "--json").json["known"] == 1
 
 
+@pytest.mark.soak
 def test_when_the_codes_run_out_the_others_wait_and_more_can_be_brought(acme, sandbox, tmp_path):
     with_offers(acme, codes=10)
     for number in (0, 1, 7, 14):

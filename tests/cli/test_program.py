@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from tests.fakes.installation import NOON, Installation
 from tests.fakes.people import BOUNCED, OPTED_OUT, TODAY
 
@@ -164,6 +166,7 @@ def test_explain_names_the_steps_list_and_what_comes_next(acme, sandbox):
     assert "next: 2026-06-22: offer" in told.out
 
 
+@pytest.mark.soak
 def test_the_daily_cap_lets_in_so_many_a_day_by_priority(acme, sandbox):
     with_program(acme, per_day=4)
     acme.run("pull")
@@ -177,6 +180,7 @@ def test_the_daily_cap_lets_in_so_many_a_day_by_priority(acme, sandbox):
     assert step_lists(sandbox)["reminder"] <= {str(1000 + n) for n in range(51, 61)}
 
 
+@pytest.mark.soak
 def test_a_person_taken_off_a_step_list_by_hand_is_not_put_back(acme, sandbox):
     import requests
 
@@ -221,6 +225,7 @@ def test_undoing_a_step_takes_people_off_and_never_puts_them_back_on_the_step_be
     assert step_lists(sandbox)["last_chance"] == DORMANT
 
 
+@pytest.mark.soak
 def test_a_snooze_is_kept_until_its_day(acme, sandbox):
     with_program(acme)
     run(acme, 0)
@@ -257,6 +262,7 @@ def test_an_opt_out_takes_effect_even_when_a_guard_refuses_the_run(acme, sandbox
     assert told["exits"] == {"unsubscribed": 1}
 
 
+@pytest.mark.soak
 def test_leaving_the_program_out_of_the_playbook_ends_it(acme, sandbox):
     with_program(acme)
     run(acme, 0)

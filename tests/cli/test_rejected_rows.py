@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from connector.model import Contact
 from tests.fakes.installation import NOON
 from tests.fakes.people import CREATED, TODAY
@@ -37,6 +39,7 @@ def test_five_of_ten_thousand_are_refused_and_the_rest_are_written(acme, sandbox
     assert "locked by a merge" in shown
 
 
+@pytest.mark.soak
 def test_a_row_is_tried_again_and_set_aside_after_five_refusals(acme, sandbox):
     sandbox.poison(["1033"], WORDS)
     codes = [acme.run("run", now=NOON + timedelta(minutes=n)).code for n in range(6)]

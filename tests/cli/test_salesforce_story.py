@@ -147,7 +147,7 @@ def test_check_is_content_and_says_what_is_missing_when_the_package_was_not_depl
 
 def test_the_demo_is_told_in_salesforce_too(acme, tmp_path):
     folder = tmp_path / "demo"
-    few = ("--contacts", "60", "--days", "1", "--folder", str(folder))
+    few = ("--contacts", "20", "--days", "1", "--folder", str(folder))
     told = acme.spawn("demo", "--crm", "salesforce", *few, now=None)
     assert told.code == 0, told.err
     assert "A local look-alike of Salesforce" in told.out

@@ -133,6 +133,7 @@ def test_the_first_day_is_what_a_plan_of_tomorrow_says(acme):
     assert day["inside"] == program["inside"]
 
 
+@pytest.mark.soak
 def test_it_goes_on_from_where_the_program_really_is(acme):
     with_program(acme, holdout="0%", per_day=5000)
     assert acme.run("run").code == 0
@@ -145,6 +146,7 @@ def test_it_goes_on_from_where_the_program_really_is(acme):
     assert left["completed"] + left["reactivated"] >= len(DORMANT)
 
 
+@pytest.mark.soak
 def test_the_same_seed_is_the_same_story_and_another_one_is_not(acme):
     acme.write_usage(irregular_usage())
     with_program(acme)
@@ -209,6 +211,7 @@ def test_the_table_on_the_terminal_says_the_same(story):
     assert "days simulated" not in shown.out
 
 
+@pytest.mark.soak
 def test_a_guard_that_would_refuse_is_said_and_the_days_go_on(acme):
     with_program(acme, holdout="0%", per_day=5000)
     assert acme.run("run").code == 0
@@ -237,6 +240,7 @@ def test_what_is_missing_is_said_before_anything_is_copied(acme, arrange, words)
     assert words in done.err
 
 
+@pytest.mark.soak
 def test_a_journal_on_a_server_is_copied_and_left_as_it_is(acme, sandbox):
     import psycopg
 
@@ -261,6 +265,7 @@ def test_a_journal_on_a_server_is_copied_and_left_as_it_is(acme, sandbox):
         assert everything() == before
 
 
+@pytest.mark.soak
 def test_direct_enrollment_is_simulated_with_lists(acme):
     with_program(
         acme,

@@ -142,6 +142,7 @@ def test_a_crm_that_is_away_does_not_hold_the_other_up(both):
     assert both.a.joins["winback · win-back · reminder", "1"] == 1
 
 
+@pytest.mark.soak
 def test_while_the_first_is_away_the_second_shows_what_is_so(both):
     both.cli("pull")
     both.a.faults.extend(["unreachable"] * 40)
@@ -156,6 +157,7 @@ def test_while_the_first_is_away_the_second_shows_what_is_so(both):
     assert both.a.on(*STEP_LISTS) == {"1", "2"}
 
 
+@pytest.mark.soak
 def test_who_is_left_alone_for_good_stays_so_while_the_first_is_away(both):
     for number in (0, 7, 15):
         done(both.cli("run", "--json", day=number))

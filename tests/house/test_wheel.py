@@ -62,7 +62,7 @@ def test_the_demo_runs_from_the_wheel(installed, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     code = "import connector, sys; print(connector.__file__); from connector.cli.main import main; main()"
     done = subprocess.run(
-        [installed, "-c", code, "demo", "--contacts", "60", "--days", "2", "--folder", str(tmp_path / "demo")],
+        [installed, "-c", code, "demo", "--contacts", "20", "--days", "0", "--folder", str(tmp_path / "demo")],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

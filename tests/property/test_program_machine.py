@@ -211,7 +211,7 @@ def check(way: str, examples: int, *, steps: int) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_no_promise_is_broken_whatever_happens(way):
-    check(way, 75, steps=12)
+    check(way, 75, steps=8)
 
 
 @pytest.mark.soak

@@ -77,7 +77,7 @@ def assert_same_as_rebuilt(warehouse, counts=None):
 COUNTS = st.sampled_from([None, "feature <> 'f'", "events >= 3", "feature <> 'g' AND events > 1"])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(event_lists(), st.data(), COUNTS)
 def test_any_order_split_and_repetition_gives_the_state_of_a_rebuild(events, data, counts):
     whole, pieces = Warehouse.open("duckdb:///:memory:"), Warehouse.open("duckdb:///:memory:")
@@ -102,7 +102,7 @@ def test_any_order_split_and_repetition_gives_the_state_of_a_rebuild(events, dat
             assert rows_of(pieces, as_of) == rows_of(whole, as_of)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(event_lists(), st.data())
 def test_replaced_origins_and_shared_events_leave_exactly_what_the_origins_now_hold(events, data):
     files: dict[str, list] = {}
@@ -125,7 +125,7 @@ def test_replaced_origins_and_shared_events_leave_exactly_what_the_origins_now_h
         assert held == len(left)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(event_lists(20), st.data())
 def test_matches_and_merges_that_change_give_the_state_of_a_rebuild(events, data):
     with Warehouse.open("duckdb:///:memory:") as warehouse:
@@ -155,7 +155,7 @@ def test_matches_and_merges_that_change_give_the_state_of_a_rebuild(events, data
         assert_same_as_rebuilt(warehouse)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(event_lists(), st.integers(-5, 520))
 def test_what_happens_after_a_day_never_changes_that_day(events, cut):
     as_of = FIRST + timedelta(days=cut)
@@ -170,7 +170,7 @@ def test_what_happens_after_a_day_never_changes_that_day(events, cut):
         assert then.growth("week", as_of).to_pylist() == later.growth("week", as_of).to_pylist()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(event_lists(), st.integers(0, 520))
 def test_the_row_of_a_contact_is_what_its_days_say(events, after):
     """Against definitions written again, in Python."""
@@ -232,7 +232,7 @@ SEGMENTS = tuple(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(event_lists(), st.integers(0, 520), st.integers(1, 60))
 def test_segments_add_up_and_shifting_all_dates_by_weeks_shifts_everything(events, after, weeks):
     as_of = FIRST + timedelta(days=after)

@@ -135,7 +135,7 @@ def read_plainly(who, entry, used, mailed, paid, *, zone, as_of, features):
     }
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.tuples(uses, mail_events, payments), entries, st.integers(0, 42), zones, st.booleans())
 def test_signals_are_what_a_plain_reading_of_the_events_says(events, entered, day, zone_name, narrow):
     used, mailed, paid = events
@@ -184,7 +184,7 @@ people = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=14, deadline=None)
+@settings(max_examples=9, deadline=None)
 @given(people)
 def test_nobody_of_whose_addresses_one_opted_out_anywhere_looks_willing(known):
     with Warehouse.open("duckdb:///:memory:") as warehouse:

@@ -165,6 +165,7 @@ def test_features_never_miss_uses_that_were_stored_after_the_last_refresh(feed):
     assert row(feed)["inactive_days"] == 15
 
 
+@pytest.mark.soak
 def test_a_rebuild_in_several_large_passes_loses_nobody(tmp_path, monkeypatch):
     people = 500_000
     monkeypatch.setattr(activity, "USES_A_PASS", people // 2)
