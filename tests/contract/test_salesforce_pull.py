@@ -63,6 +63,7 @@ def test_people_of_both_kinds_their_companies_and_deals_arrive(world, warehouse)
     new = {name: report.new for name, report in reports.items()}
     assert new == {
         "contacts": 40, "leads": 10, "accounts": 50, "consents": 0, "transactions": 1, "engagements": 0,
+        "responses": 0,
     }  # fmt: skip
     again = pull_all(world, warehouse)
     assert {name: (report.new, report.changed) for name, report in again.items()} == dict.fromkeys(STREAMS, (0, 0))
