@@ -11,6 +11,7 @@ import pytest
 
 from connector.errors import SettingError
 from connector.location import PlaybookError
+from connector.redact import redact
 from connector.settings import load_playbook
 from connector.settings.webhook_blocks import OidcBlock, OidcRoles
 from tests.fakes.browsing import fill
@@ -108,7 +109,7 @@ def refused(site, provider, kind, caplog):
     assert "could not sign in" in told
     for canary in ("canary", "@", "eyJ", ACCESS, CLIENT_SECRET, "code="):
         assert canary not in told
-    return told
+    return redact(told)
 
 
 # --- who gets in --------------------------------------------------------------------------------------------------
