@@ -148,6 +148,7 @@ def _transform_of(hint: Any) -> str:
     return next((_TRANSFORM_BY_TYPE[name] for name in names if name in _TRANSFORM_BY_TYPE), "text")
 
 
+@cache
 def load_shipped(system: str, stream: str) -> StreamMapping | None:
     """The mapping that ships for this system's stream; None when there is none."""
     if not re.fullmatch(r"[a-z0-9_]+", system) or not re.fullmatch(r"[a-z0-9_]+", stream):

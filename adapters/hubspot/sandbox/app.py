@@ -25,6 +25,7 @@ from adapters.hubspot.sandbox.answers import FORBIDDEN
 from adapters.hubspot.sandbox.api import DATED, FAMILIES, Rule
 from adapters.hubspot.sandbox.gate import Gate
 from adapters.hubspot.sandbox.page import render
+from adapters.lookalike.routes import LookalikeApp
 
 if TYPE_CHECKING:
     from adapters.hubspot.sandbox.running import HubSpotSandbox
@@ -37,9 +38,7 @@ EXPIRED = (
 
 def make_app(sandbox: HubSpotSandbox) -> Flask:
     """Everything the sandbox answers, as one Flask application."""
-    app = Flask("winback-hubspot-sandbox", static_folder=None)
-    app.config["PROPAGATE_EXCEPTIONS"] = True
-    app.url_map.strict_slashes = False
+    app = LookalikeApp("winback-hubspot-sandbox")
     for rule in (
         *engagement_routes.RULES,
         *object_routes.RULES,
@@ -55,8 +54,8 @@ def make_app(sandbox: HubSpotSandbox) -> Flask:
     control.add_routes(app, sandbox)
     control_workflows.add_routes(app, sandbox)
     control_outgoing.add_routes(app, sandbox)
-    app.add_url_rule("/downloads/<token>/<path:name>", view_func=_download(sandbox), methods=["GET"])
-    app.add_url_rule("/", view_func=_page(sandbox), methods=["GET"])
+    app.add_url_rule("/downloads/<token>/<path:name>", "download", _download(sandbox), methods=["GET"])
+    app.add_url_rule("/", "page", _page(sandbox), methods=["GET"])
     app.register_error_handler(HTTPException, lambda error: sandbox.gate.unknown(request, error.code or 500))
     return app
 

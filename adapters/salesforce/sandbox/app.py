@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from adapters.lookalike.routes import LookalikeApp
 from adapters.salesforce.sandbox import (
     auth_routes,
     bulk_routes,
@@ -48,10 +49,7 @@ OTHERS: tuple[ModuleType, ...] = (control_routes, page)
 
 def make_app(sandbox: SalesforceSandbox) -> Flask:
     """Everything the sandbox answers, as one Flask application."""
-    app = Flask("winback-salesforce-sandbox", static_folder=None)
-    app.config["PROPAGATE_EXCEPTIONS"] = True
-    app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = False
+    app = LookalikeApp("winback-salesforce-sandbox", merge_slashes=False)
     app.extensions["rules"] = {}
     for module in ROUTES:
         for rule in (*getattr(module, "RULES", ()), *(module.rules(sandbox) if hasattr(module, "rules") else ())):
