@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from connector.journal import migrate
-from tests.fakes import migrations
+from connector.journal import engine, migrate
+from tests.fakes import migrations, statements
 from tests.fakes.crm import Crm
 from tests.fakes.installation import Installation
 
@@ -33,6 +33,8 @@ class _StoriesTogether(LoadScopeScheduling):
 
 def pytest_configure():
     migrate._upgrade = migrations.once_for_all
+    for make in statements.REAL:
+        setattr(engine, make.__name__, statements.compiled_once(make))
 
 
 @pytest.fixture

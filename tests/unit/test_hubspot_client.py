@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -156,11 +155,8 @@ def test_a_lost_answer_is_repeated_only_where_that_is_harmless(ask, effect):
 
 
 def test_a_stuck_call_is_given_up(ask):
-    with serving(in_order(Said(200, {}, delay=30))) as server:
-        started = time.monotonic()
-        with pytest.raises(OutcomeUnknown):
-            write(ask(server, timeout_seconds=0.2), attempts=1)
-        assert time.monotonic() - started < 5
+    with serving(in_order(Said(200, {}, delay=30))) as server, pytest.raises(OutcomeUnknown):
+        write(ask(server, timeout_seconds=0.2), attempts=1)
 
 
 def test_a_gateway_that_answers_in_bytes_of_its_own_is_a_passing_fault(ask):
