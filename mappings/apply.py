@@ -6,7 +6,7 @@ warehouse adds the system in front.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -27,6 +27,10 @@ _DEFAULTS = {"events": "1"}
 _RAW = "__raw_"
 _MADE = "__made_"
 _TEXT = "__text_"
+_LIST = "__list_"
+_ONE = "one_text"
+_LONG = 100
+_SEVERAL = 3
 _TEXT_FAMILIES = frozenset({"text", "json", "bytes"})
 _NOT_NEGATIVE = frozenset({"events", "seats"})
 
@@ -62,6 +66,8 @@ class _Value:
     provided: bool
     holds: str | None = None
     default: str | None = None
+    late: bool = False
+    """Made of other values, at the end."""
 
     @property
     def bounded(self) -> str:
@@ -76,7 +82,56 @@ class _Value:
     @property
     def shown(self) -> str:
         """The value as it leaves the SELECT."""
+        if self.late:
+            return self.sql
         return f"coalesce({self.made}, {self.default})" if self.default else self.made
+
+
+class _Conversions:
+    """The SQL of one column's conversion; a long one that several columns of text need is written once, over a list.
+
+    DuckDB plans a statement expression by expression, 5 ms and more for a time out of text: as long as it takes to
+    convert some ten thousand rows. Read from a list, a value takes half as long again, so one or two are written out.
+    """
+
+    def __init__(self, mapping: StreamMapping, columns: Mapping[str, str], zone: str) -> None:
+        self._columns = columns
+        self._zone = zone
+        self._texts: dict[str, list[str]] = {}
+        for transform, field in _conversions(mapping):
+            text = RawColumn(column=_ONE, text=_ONE, kind="text", zone=zone)
+            if family(columns.get(field, "NULL")) in _TEXT_FAMILIES and len(transform.sql(text)) > _LONG:
+                texts = self._texts.setdefault(transform.name, [])
+                texts += [quoted(_TEXT + field)] * (quoted(_TEXT + field) not in texts)
+        self._texts = {name: texts for name, texts in self._texts.items() if len(texts) >= _SEVERAL}
+
+    def of(self, transform: Transform, field: str) -> str:
+        """The converted value of a raw column, inside the SELECT."""
+        raw = _raw(field, self._columns[field], self._zone)
+        texts = self._texts.get(transform.name, [])
+        return (
+            f"{quoted(_LIST + transform.name)}[{texts.index(raw.text) + 1}]"
+            if raw.text in texts
+            else f"({transform.sql(raw)})"
+        )
+
+    def lists(self) -> dict[str, str]:
+        """The lists that the SELECT has to make before: name to SQL."""
+        one = RawColumn(column=_ONE, text=_ONE, kind="text", zone=self._zone)
+        return {
+            quoted(_LIST + name): f"list_transform([{', '.join(texts)}], lambda {_ONE}: {TRANSFORMS[name].sql(one)})"
+            for name, texts in self._texts.items()
+        }
+
+
+def _conversions(mapping: StreamMapping) -> Iterator[tuple[Transform, str]]:
+    """Every transform with each raw column it is for."""
+    for name, entry in mapping.fields.items():
+        for field in entry.from_:
+            yield TRANSFORMS[entry.transform or default_transform(mapping.into, name)], field
+    for entry in mapping.attributes.values():
+        for field in entry.from_ if entry.transform else ():
+            yield TRANSFORMS[str(entry.transform)], field
 
 
 def compile_mapping(
@@ -100,22 +155,29 @@ def compile_mapping(
         MappingError: A required field, or one the playbook names, is not there or has a type that cannot be converted.
     """
     where = f"{origin}: " if origin else ""
+    conversions = _Conversions(mapping, columns, zone)
     values = [
-        _neutral_value(mapping, name, entry, columns, partial=partial, where=where, zone=zone)
+        _neutral_value(mapping, name, entry, columns, conversions, partial=partial, where=where)
         for name, entry in mapping.fields.items()
     ]
-    attributes = _attributes(mapping, columns, partial=partial, where=where, zone=zone)
+    attributes, parts = _attributes(mapping, columns, conversions, partial=partial, where=where)
     kept = [value for value in (*values, attributes) if value is not None and (value.provided or not partial)]
     return CompiledMapping(
         into=mapping.into,
         columns=tuple(value.name for value in kept),
         provided=tuple(value.name for value in kept if value.provided),
-        select_sql=_select(kept, [name for name in mapping.provider_fields() if name in columns], columns),
+        select_sql=_select(
+            kept, parts, conversions.lists(), [name for name in mapping.provider_fields() if name in columns], columns
+        ),
     )
 
 
-def _select(values: list[_Value], needed: list[str], columns: Mapping[str, str]) -> str:
+def _select(
+    values: list[_Value], parts: list[_Value], lists: Mapping[str, str], needed: list[str], columns: Mapping[str, str]
+) -> str:
     """Clean text, then values, then their bounds, then the tests over them: nothing is worked out twice.
+
+    `parts` are worked out for what is made of them, and do not leave the SELECT.
 
     Only columns the mapping reads are carried along: what else a provider sends costs nothing.
     """
@@ -125,15 +187,19 @@ def _select(values: list[_Value], needed: list[str], columns: Mapping[str, str])
         [f"{quoted(name)} AS {quoted(_RAW + name)}" for name in raw]
         + [f"{clean_text(quoted(name), columns[name])} AS {quoted(_TEXT + name)}" for name in texts]
     )
-    carried = [quoted(_RAW + name) for name in raw] + [quoted(_TEXT + name) for name in texts]
-    made = ", ".join([*carried, *(f"{value.sql} AS {value.made}" for value in values)])
-    bounded = ", ".join([*carried, *(f"{value.bounded} AS {value.made}" for value in values)])
+    carried = [quoted(_RAW + name) for name in raw] + [quoted(_TEXT + name) for name in texts] + [*lists]
+    named = ", ".join(f"{sql} AS {name}" for name, sql in lists.items())
+    listed = f"(SELECT *, {named} FROM" if lists else "("
+    worked_out = [value for value in (*values, *parts) if not value.late]
+    made = ", ".join([*carried, *(f"{value.sql} AS {value.made}" for value in worked_out)])
+    bounded = ", ".join([*carried, *(f"{value.bounded} AS {value.made}" for value in worked_out)])
     shown = ", ".join(f"{value.shown} AS {quoted(value.name)}" for value in values)
-    problems = [value.problem for value in values if value.problem]
+    problems = [value.problem for value in (*values, *parts) if value.problem]
     reason = f"CASE {' '.join(problems)} END" if problems else "CAST(NULL AS VARCHAR)"
     return (
         f"SELECT {shown}, {_place(columns)} AS {ROW_PLACE}, {reason} AS {REJECT_REASON}\n"
-        f"FROM (SELECT {bounded}\nFROM (SELECT {made}\nFROM (SELECT {cleaned or '1 AS nothing'}\nFROM {RAW})))"
+        f"FROM (SELECT {bounded}\nFROM (SELECT {made}\n"
+        f"FROM {listed} (SELECT {cleaned or '1 AS nothing'}\nFROM {RAW}))))"
     )
 
 
@@ -157,10 +223,10 @@ def _neutral_value(
     name: str,
     entry: FieldMapping,
     columns: Mapping[str, str],
+    conversions: _Conversions,
     *,
     partial: bool,
     where: str,
-    zone: str,
 ) -> _Value:
     transform = TRANSFORMS[entry.transform or default_transform(mapping.into, name)]
     if not entry.from_:
@@ -171,7 +237,10 @@ def _neutral_value(
         return _Value(name, f"CAST(NULL AS {transform.duckdb_type})", None, provided=False)
     made = quoted(_MADE + name)
     alone = made if len(present) == 1 else None
-    problems = [_unconverted(name, field, kind, transform, made=alone) for field, kind in present.items()]
+    problems = [
+        _unconverted(name, field, kind, transform, made=alone or conversions.of(transform, field))
+        for field, kind in present.items()
+    ]
     if mapping.is_required(name):
         empty = f"{name} is empty{_read_from(name, next(iter(present)))}"
         problems.append(f"WHEN {made} IS NULL THEN {literal(empty)}")
@@ -179,7 +248,7 @@ def _neutral_value(
         problems.append(f"WHEN {made} < 0 THEN {literal(name + ' is below zero')}")
     return _Value(
         name,
-        _combined(transform, present, zone),
+        _combined(transform, [conversions.of(transform, field) for field in present]),
         " ".join(filter(None, problems)) or None,
         provided=True,
         holds=transform.holds,
@@ -187,8 +256,7 @@ def _neutral_value(
     )
 
 
-def _combined(transform: Transform, present: Mapping[str, str], zone: str) -> str:
-    made = [transform.sql(_raw(field, kind, zone)) for field, kind in present.items()]
+def _combined(transform: Transform, made: list[str]) -> str:
     if len(made) == 1:
         return made[0]
     if transform.name in {"flagged", "present"}:
@@ -199,20 +267,18 @@ def _combined(transform: Transform, present: Mapping[str, str], zone: str) -> st
     return f"coalesce({', '.join(made)})"
 
 
-def _unconverted(name: str, field: str, duckdb_type: str, transform: Transform, *, made: str | None = None) -> str:
+def _unconverted(name: str, field: str, duckdb_type: str, transform: Transform, *, made: str) -> str:
     """A WHEN that holds where the raw value says something the transform could not read; empty if it reads all.
 
-    `made` is the converted value where the SELECT already has it. The nested CASE keeps the raw text unread for
-    every row that converted.
+    `made` is the converted value. The nested CASE keeps the raw text unread for every row that converted.
     """
     if transform.wanted is None:
         return ""
     text = _raw(field, duckdb_type).text
     shown = f"regexp_replace(left({text}, {_SHOWN_CHARACTERS}), '[^ ]*@[^ ]*', '<address>', 'g')"
     ending = literal(f"' is not {transform.wanted}{_read_from(name, field)}")
-    converted = made or f"({transform.sql(_raw(field, duckdb_type))})"
     return (
-        f"WHEN CASE WHEN {converted} IS NULL THEN {text} IS NOT NULL ELSE FALSE END"
+        f"WHEN CASE WHEN {made} IS NULL THEN {text} IS NOT NULL ELSE FALSE END"
         f" THEN {literal(name + ': ' + chr(39))} || {shown} || {ending}"
     )
 
@@ -222,12 +288,13 @@ def _read_from(name: str, field: str) -> str:
 
 
 def _attributes(
-    mapping: StreamMapping, columns: Mapping[str, str], *, partial: bool, where: str, zone: str
-) -> _Value | None:
+    mapping: StreamMapping, columns: Mapping[str, str], conversions: _Conversions, *, partial: bool, where: str
+) -> tuple[_Value | None, list[_Value]]:
+    """All of them as one value, and those a transform makes."""
     if not mapping.attributes:
-        return None
+        return None, []
     pairs: list[str] = []
-    problems: list[str] = []
+    parts: list[_Value] = []
     for name, entry in mapping.attributes.items():
         if not entry.from_:
             pairs.append(f"{literal(name)}, {literal(str(entry.value))}")
@@ -237,20 +304,29 @@ def _attributes(
         transform = TRANSFORMS[entry.transform] if entry.transform else None
         if transform is not None:
             _check_types(transform, label, present, where=where)
-            problems += [_unconverted(label, field, columns[field], transform) for field in present]
-        if present:
-            pairs.append(f"{literal(name)}, {_attribute_sql(transform, present, zone)}")
+        if not present:
+            continue
+        if transform is None:
+            pairs.append(f"{literal(name)}, {_as_it_came(present)}")
+            continue
+        alone = quoted(_MADE + label) if len(present) == 1 else None
+        made = [conversions.of(transform, field) for field in present]
+        problems = [
+            _unconverted(label, field, kind, transform, made=alone or sql)
+            for (field, kind), sql in zip(present.items(), made, strict=True)
+        ]
+        problem = " ".join(filter(None, problems)) or None
+        parts.append(_Value(label, _combined(transform, made), problem, provided=True))
+        pairs.append(f"{literal(name)}, {parts[-1].made}")
     if not pairs:
-        return _Value(ATTRIBUTES, "CAST(NULL AS VARCHAR)", None, provided=False)
+        return _Value(ATTRIBUTES, "CAST(NULL AS VARCHAR)", None, provided=False), []
     # A patch loses its empty members: what a provider leaves empty takes no room.
     sql = f"nullif(CAST(json_merge_patch('{{}}', json_object({', '.join(pairs)})) AS VARCHAR), '{{}}')"
-    return _Value(ATTRIBUTES, sql, " ".join(filter(None, problems)) or None, provided=True)
+    return _Value(ATTRIBUTES, sql, None, provided=True, late=True), parts
 
 
-def _attribute_sql(transform: Transform | None, present: Mapping[str, str], zone: str) -> str:
-    """An attribute keeps the type it came with unless a transform is named; text is trimmed."""
-    if transform is not None:
-        return _combined(transform, present, zone)
+def _as_it_came(present: Mapping[str, str]) -> str:
+    """An attribute without a transform keeps its type; text is trimmed."""
     typed = {"whole", "decimal", "boolean", "nested", "nothing", "json"}
     made = [
         _raw(field, kind).column if family(kind) in typed else _raw(field, kind).text for field, kind in present.items()

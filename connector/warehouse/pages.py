@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from connector.warehouse.arrival import MAPPED, Arrival, Folded
 from connector.warehouse.database import Database, timestamp
 
 if TYPE_CHECKING:
-    from mappings.apply import CompiledMapping
+    import pyarrow as pa
+
     from mappings.schema import StreamMapping
 
 SAMPLE = 5
@@ -49,60 +51,54 @@ def store_page(
 ) -> Stored:
     """Store a page and its cursor in one transaction. Raises MappingError when needed columns are missing."""
     with database.transaction():
-        columns, rejected = _map(database, page, mapping)
+        columns = _map(database, page, mapping)
+        rejected = _rejected(database) if columns else 0
         arrival = Arrival(source, system, stream, mapping.into, pulled_at, frozenset(columns), page)
         folded = FOLDS[mapping.into](database, arrival)
-        _set_aside(database, arrival)
+        sample = _set_aside(database, arrival, rejected)
         _note(database, arrival, folded)
         database.execute(
             "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", [source, stream, json.dumps(page.cursor, sort_keys=True)]
         )
         if folded.new or folded.changed:
             database.touch()
-        set_aside = len(page.rejects) + _rejected(database)
         database.drop(*_PAGE_TABLES)
-    sample = [f"{place}: {reason}" for place, reason in rejected]
-    sample += [f"{reject.place}: {reject.reason}" for reject in page.rejects]
     return Stored(
         rows=len(page.records) + len(page.rejects),
         new=folded.new,
         changed=folded.changed,
         unchanged=folded.unchanged,
-        rejects=set_aside,
+        rejects=len(page.rejects) + rejected,
         reject_sample=tuple(sample[:SAMPLE]),
     )
 
 
-def _map(database: Database, page: Page, mapping: StreamMapping) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
-    """Stage the raw records and run the mapping over them."""
-    compiled = _staged(database, page, mapping)
-    if compiled is None:
-        database.execute(
-            f"CREATE OR REPLACE TEMP TABLE {MAPPED} (row_place VARCHAR, reject_reason VARCHAR, ordinal BIGINT)"
-        )
-        return (), []
-    database.execute(
-        f"CREATE OR REPLACE TEMP TABLE {MAPPED} AS "
-        f"SELECT *, row_number() OVER () AS ordinal FROM ({compiled.sql(STAGED)})"
-    )
-    database.connection.unregister(STAGED)
-    rejected = database.rows(
-        f"SELECT coalesce(row_place, ''), reject_reason FROM {MAPPED} WHERE reject_reason IS NOT NULL "
-        f"ORDER BY ordinal LIMIT {SAMPLE}"
-    )
-    return compiled.columns, rejected
-
-
-def _staged(database: Database, page: Page, mapping: StreamMapping) -> CompiledMapping | None:
+def _map(database: Database, page: Page, mapping: StreamMapping) -> Sequence[str]:
+    """Stage the raw records and run the mapping over them; the neutral columns there are now, none without records."""
     from mappings.apply import compile_mapping
 
     table = _as_arrow(page.records)
     if table is None:
-        return None
+        return ()
+    with _staged(database, table):
+        types = {row[0]: row[1] for row in database.rows(f"DESCRIBE SELECT * FROM {STAGED}")}
+        compiled = compile_mapping(mapping, types, partial=page.partial, origin=page.origin, zone=database.timezone)
+        if not table.num_rows:
+            return ()
+        database.execute(
+            f"CREATE OR REPLACE TEMP TABLE {MAPPED} AS "
+            f"SELECT *, row_number() OVER () AS ordinal FROM ({compiled.sql(STAGED)})"
+        )
+    return compiled.columns
+
+
+@contextmanager
+def _staged(database: Database, table: pa.Table) -> Iterator[None]:
     database.connection.register(STAGED, table)
-    described = database.rows(f"DESCRIBE SELECT * FROM {STAGED}")
-    types = {row[0]: row[1] for row in described}
-    return compile_mapping(mapping, types, partial=page.partial, origin=page.origin, zone=database.timezone)
+    try:
+        yield
+    finally:
+        database.connection.unregister(STAGED)
 
 
 def _as_arrow(records: Any) -> Any:
@@ -139,24 +135,29 @@ def _rejected(database: Database) -> int:
     return database.count(f"SELECT count(*) FROM {MAPPED} WHERE reject_reason IS NOT NULL")
 
 
-def _set_aside(database: Database, arrival: Arrival) -> None:
-    """Keep the rejects; those of a replaced origin go with it."""
+def _set_aside(database: Database, arrival: Arrival, rejected: int) -> list[str]:
+    """Keep the rejects, of which the mapping made `rejected`; those of a replaced origin go with it. Shows some."""
     page = arrival.page
+    sample: list[tuple[Any, ...]] = []
     if page.replaces_origin and page.origin is not None:
         database.execute(
             "DELETE FROM rejects WHERE source = ? AND stream = ? AND origin = ?",
             [arrival.source, arrival.stream, page.origin],
         )
-    database.execute(
-        f"INSERT INTO rejects SELECT ?, ?, row_place, reject_reason, NULL, {timestamp(arrival.pulled_at)}, ? "
-        f"FROM {MAPPED} WHERE reject_reason IS NOT NULL ORDER BY ordinal",
-        [arrival.source, arrival.stream, page.origin],
-    )
+    if rejected:
+        bad = f"FROM {MAPPED} WHERE reject_reason IS NOT NULL ORDER BY ordinal"
+        database.execute(
+            f"INSERT INTO rejects SELECT ?, ?, row_place, reject_reason, NULL, {timestamp(arrival.pulled_at)}, ? {bad}",
+            [arrival.source, arrival.stream, page.origin],
+        )
+        sample += database.rows(f"SELECT coalesce(row_place, ''), reject_reason {bad} LIMIT {SAMPLE}")
     for reject in page.rejects:
         database.execute(
             f"INSERT INTO rejects VALUES (?, ?, ?, ?, ?, {timestamp(arrival.pulled_at)}, ?)",
             [arrival.source, arrival.stream, reject.place, reject.reason, reject.row_id, page.origin],
         )
+        sample.append((reject.place, reject.reason))
+    return [f"{place}: {reason}" for place, reason in sample]
 
 
 def _note(database: Database, arrival: Arrival, folded: Folded) -> None:

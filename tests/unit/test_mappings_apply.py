@@ -383,3 +383,63 @@ def test_an_infinite_typed_time_is_set_aside(engine):
     engine.execute("CREATE OR REPLACE TEMP TABLE endless AS SELECT 'u' AS \"user\", 'infinity'::TIMESTAMP AS ts")
     (row,) = engine.execute(f"SELECT occurred_at, reject_reason FROM ({compiled.sql('endless')})").fetchall()
     assert row == (None, "occurred_at: 'infinity' is not a time (field ts)")
+
+
+TEXTS = [
+    None, "", " ", "2026-01-01", "2026-1-1", "2026-01-01 10:00", "2026-01-01T10:00:00Z", "2026-01-01T10:00:00 +02:00",
+    "1767225600", "1767225600000", "0001-01-01", "9999-12-31", "infinity", "yes", "No", "1.0", "2", "-3", "maybe",
+    "Legitimate interest – existing customer", "a; b,,c|d", "2026-03-29 02:30:00",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "transform", ["time", "date", "boolean", "negated", "flagged", "number", "split", "legal_basis"]
+)
+def test_a_conversion_that_many_columns_share_says_what_it_says_of_each_alone(engine, transform):
+    def attributes_of(columns: list[str]) -> StreamMapping:
+        fields = {name: f"{{from: {name}, transform: {transform}}}" for name in columns}
+        listed = "".join(f"  {name}: {field}\n" for name, field in fields.items())
+        return parse_mapping(
+            f"version: 1\nsystem: crm\nstream: people\ninto: contacts\nfields:\n  contact_id: id\nattributes:\n{listed}",
+            place="here",
+        )
+
+    columns = ["a", "b", "c", "d"]
+    table = pa.table(
+        {
+            "id": [str(n) for n in range(len(TEXTS))],
+            **{name: pa.array(TEXTS[n:] + TEXTS[:n], pa.string()) for n, name in enumerate(columns)},
+        }
+    )
+    together = apply(engine, attributes_of(columns), table, zone="Europe/Paris")
+    alone = {name: apply(engine, attributes_of([name]), table, zone="Europe/Paris") for name in columns}
+    for row, whole in enumerate(together):
+        parts = [json.loads(alone[name][row]["attributes"] or "{}") for name in columns]
+        assert json.loads(whole["attributes"] or "{}") == {key: value for part in parts for key, value in part.items()}
+        reasons = [alone[name][row]["reject_reason"] for name in columns]
+        assert whole["reject_reason"] == next(filter(None, reasons), None)
+
+
+def test_several_fields_of_one_column_among_shared_conversions_are_told_apart(engine):
+    mapping = parse_mapping(
+        "version: 1\nsystem: crm\nstream: people\ninto: contacts\nfields:\n  contact_id: id\n"
+        "  created_at: {from: [a, b]}\n  deleted_at: {from: [c, d]}\n",
+        place="here",
+    )
+    table = pa.table(
+        {
+            "id": ["1", "2", "3"],
+            "a": [None, "rubbish", "2026-01-01"],
+            "b": ["2026-01-02", "2026-01-02", "2026-01-02"],
+            "c": ["2026-01-03", None, "x"],
+            "d": [None, "2026-01-04", None],
+        }
+    )
+    rows = apply(engine, mapping, table)
+    assert [row["created_at"].day for row in rows] == [2, 2, 1]
+    assert [row["deleted_at"] and row["deleted_at"].day for row in rows] == [3, 4, None]
+    assert [row["reject_reason"] for row in rows] == [
+        None,
+        "created_at: 'rubbish' is not a time (field a)",
+        "deleted_at: 'x' is not a time (field c)",
+    ]
