@@ -300,7 +300,9 @@ class Provider:
         except (JoseError, KeyError, TypeError, ValueError) as error:
             claim = getattr(error, "claim", None)
             about = f" ({claim})" if claim else ""
-            raise NotSignedIn("untrue", f"{self.host}: the id token does not hold: {type(error).__name__}{about}") from None
+            raise NotSignedIn(
+                "untrue", f"{self.host}: the id token does not hold: {type(error).__name__}{about}"
+            ) from None
         if not claims["sub"]:
             raise NotSignedIn("untrue", f"{self.host}: the id token is nobody's")
         return dict(claims)
