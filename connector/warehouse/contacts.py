@@ -18,6 +18,8 @@ def fold_contacts(database: Database, arrival: Arrival) -> Folded:
     before = _living(database, arrival.system)
     if provided:
         _stage(database, arrival, provided)
+        if "attributes" in provided:
+            database.execute(schema.attribute_names_of(COMING))
         counts = _upsert(database, arrival)
         _keep_identities(database, arrival)
     else:
@@ -33,6 +35,11 @@ def fold_contacts(database: Database, arrival: Arrival) -> Folded:
         held=_living(database, arrival.system) - before,
         newest_at=timestamp(arrival.pulled_at) if counts.new or counts.changed or deleted else None,
     )
+
+
+def attribute_names(database: Database) -> frozenset[str]:
+    """The attributes that some contact has or had."""
+    return frozenset(row[0] for row in database.rows("SELECT name FROM attribute_names"))
 
 
 def _living(database: Database, system: str) -> int:

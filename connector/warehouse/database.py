@@ -89,6 +89,8 @@ class Database:
             self.connection.execute(schema.TABLES)
             usage = sql_files.render("usage", uses="usage_events", users="users", names="feature_names")
             self.connection.execute(f"CREATE OR REPLACE VIEW usage AS {usage}")
+            if self.meta("schema_version") == "1":
+                self.execute(schema.attribute_names_of("contacts_history"))
             if self.meta("schema_version") is None:
                 self.set_meta("warehouse_id", uuid.uuid4().hex)
                 self.set_meta("timezone", self.timezone)

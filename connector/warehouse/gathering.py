@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from heapq import merge
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector.program.columns import PERSON, SIGNALS
 from connector.rules import sql_files
-from connector.warehouse import entered, features, hours, said_no, same_person
+from connector.warehouse import contacts, entered, features, hours, said_no, same_person
 from connector.warehouse.database import Database, literal
 from connector.warehouse.features import Made
 from connector.warehouse.rows import dicts
@@ -54,37 +54,54 @@ _SEEN_KEYS = (
 )  # fmt: skip
 """Attributes with a meaning here; mappings fill them."""
 
-_PATHS = ", ".join(f"'$.{key}'" for key in _SEEN_KEYS)
-_SAID = f"CASE WHEN attributes IS NOT NULL THEN json_extract_string(attributes, [{_PATHS}]) END"
 
+class _Said:
+    """SQL for attributes that have a meaning here, of a row with `attributes`; those nobody has are not looked for.
 
-def _said(key: str) -> str:
-    return f"said[{_SEEN_KEYS.index(key) + 1}]"
+    Most installations fill a few of them, and looking for all of a million people takes longer than everything else
+    that is found out about them.
+    """
 
+    def __init__(self, names: Collection[str]) -> None:
+        self._known = [key for key in _SEEN_KEYS if key in names]
 
-def _latest(*keys: str) -> str:
-    return "greatest(" + ", ".join(f"TRY_CAST({_said(key)} AS TIMESTAMPTZ)" for key in keys) + ")"
+    def found(self) -> str:
+        """A list of their values, for `seen` to read as `said`."""
+        if not self._known:
+            return "NULL::VARCHAR[]"
+        paths = ", ".join(f"'$.{key}'" for key in self._known)
+        return f"CASE WHEN attributes IS NOT NULL THEN json_extract_string(attributes, [{paths}]) END"
 
+    def seen(self) -> str:
+        """A struct of what they mean."""
+        return f"""struct_pack(
+            legal_hold := {self._yes("legal_hold")},
+            erased := {self._yes("erased")},
+            consent_basis := {self._one("consent_basis")},
+            consent_at := {self._latest("consent_at")},
+            consent_source := {self._one("consent_source")},
+            snoozed_until := {self._latest("snoozed_until")},
+            lead_converted_at := {self._latest("lead_converted_at", "became_opportunity_at", "became_customer_at")},
+            clicked_at := {self._latest("email_last_click_at", "sales_last_click_at")},
+            replied_at := {self._latest("email_last_reply_at", "sales_last_reply_at")},
+            visited_at := {self._latest("site_last_visit_at", "form_last_submitted_at")},
+            owner_contacted_at := {self._latest("owner_contacted_at")},
+            bounced_at := {self._latest("email_bounced_at")},
+            paid_at := {self._latest("last_paid_at")}
+        )"""
 
-def _yes(key: str) -> str:
-    return f"({_said(key)} IS NOT NULL AND lower({_said(key)}) NOT IN ('false', 'f', 'no', 'n', '0', 'off', ''))"
+    def _one(self, key: str) -> str:
+        return f"said[{self._known.index(key) + 1}]" if key in self._known else "NULL::VARCHAR"
 
+    def _latest(self, *keys: str) -> str:
+        moments = [f"TRY_CAST({self._one(key)} AS TIMESTAMPTZ)" for key in keys if key in self._known]
+        return f"greatest({', '.join(moments)})" if moments else "NULL::TIMESTAMPTZ"
 
-_SEEN = f"""struct_pack(
-    legal_hold := {_yes("legal_hold")},
-    erased := {_yes("erased")},
-    consent_basis := {_said("consent_basis")},
-    consent_at := {_latest("consent_at")},
-    consent_source := {_said("consent_source")},
-    snoozed_until := {_latest("snoozed_until")},
-    lead_converted_at := {_latest("lead_converted_at", "became_opportunity_at", "became_customer_at")},
-    clicked_at := {_latest("email_last_click_at", "sales_last_click_at")},
-    replied_at := {_latest("email_last_reply_at", "sales_last_reply_at")},
-    visited_at := {_latest("site_last_visit_at", "form_last_submitted_at")},
-    owner_contacted_at := {_latest("owner_contacted_at")},
-    bounced_at := {_latest("email_bounced_at")},
-    paid_at := {_latest("last_paid_at")}
-)"""
+    def _yes(self, key: str) -> str:
+        said = self._one(key)
+        if key not in self._known:
+            return "false"
+        return f"({said} IS NOT NULL AND lower({said}) NOT IN ('false', 'f', 'no', 'n', '0', 'off', ''))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,11 +271,12 @@ def sql_of(
     asked_for = [features.relation_name(name) for name in asked.columns if name not in MADE_HERE]
     shown = [*ALWAYS, *(name for name in dict.fromkeys(asked_for) if name not in ALWAYS)]
     relation = features.relation(database, as_of, [*shown, *(name for name in _READ if name not in shown)])
+    said = _Said(contacts.attribute_names(database))
     ends_at = database.end_of(as_of)
     return sql_files.render(
         "people",
         columns=", ".join(f"f.{name}" for name in (*own, *shown)),
-        people=f"(SELECT *, {_SEEN} AS seen FROM (SELECT *, {_SAID} AS said FROM ({relation}) "
+        people=f"(SELECT *, {said.seen()} AS seen FROM (SELECT *, {said.found()} AS said FROM ({relation}) "
         f"JOIN {within} USING (contact_key)))",
         entered=entered.ENTERED,
         signals=entered.SIGNALS,

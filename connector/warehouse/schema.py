@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from connector.model import neutral_columns
 
-VERSION = 1
+VERSION = 2
+"""2: the names of the attributes that contacts have are kept (`attribute_names`)."""
 
 BEGINNING = "TIMESTAMPTZ '0001-01-01 00:00:00+00'"
 """Since when the first version of a contact is valid: what was true before we looked is not known better."""
@@ -42,6 +43,14 @@ def _columns(names: tuple[str, ...], types: dict[str, str]) -> str:
     return ", ".join(f"{name} {types.get(name, 'VARCHAR')}" for name in names)
 
 
+def attribute_names_of(relation: str) -> str:
+    """SQL that remembers which attributes the contacts of a relation have."""
+    return (
+        "INSERT OR IGNORE INTO attribute_names SELECT DISTINCT unnest(names) FROM "
+        f"(SELECT DISTINCT json_keys(attributes) AS names FROM {relation} WHERE attributes IS NOT NULL)"
+    )
+
+
 TABLES = f"""
 CREATE TABLE IF NOT EXISTS meta (key VARCHAR PRIMARY KEY, value VARCHAR);
 CREATE TABLE IF NOT EXISTS cursors (source VARCHAR, stream VARCHAR, cursor VARCHAR, PRIMARY KEY (source, stream));
@@ -56,6 +65,7 @@ CREATE TABLE IF NOT EXISTS contacts_history (
     contact_key INTEGER, system VARCHAR, implicit BOOLEAN, valid_from TIMESTAMPTZ, valid_to TIMESTAMPTZ,
     match_email VARCHAR, {_columns(CONTACT_COLUMNS, CONTACT_TYPES)}
 );
+CREATE TABLE IF NOT EXISTS attribute_names (name VARCHAR PRIMARY KEY);
 CREATE OR REPLACE VIEW contacts AS
     SELECT * EXCLUDE (valid_from, valid_to) FROM contacts_history WHERE valid_to = {END};
 CREATE TABLE IF NOT EXISTS secondary_emails (contact_key INTEGER, match_email VARCHAR);

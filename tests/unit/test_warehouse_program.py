@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from connector.program.columns import PERSON, SIGNALS
-from connector.warehouse import Warehouse, gathering
+from connector.warehouse import Warehouse, contacts, gathering
 from mappings.schema import StreamMapping, load_shipped
 from tests.fakes.warehouse_feed import Feed, checked, mapping
 
@@ -586,3 +586,21 @@ def test_the_touches_of_those_who_answered_and_the_numbers_sent_say_as_much_as_a
     assert feed.warehouse.mail_health(ENTERED, touches=some, sent={"rescue": 4, "win-back": 4}) == everything
     assert everything["win-back"] == {"sent": 4, "delivered": 0, "bounce": 1, "spam": 1, "unsubscribe": 0}
     assert feed.warehouse.answered(after(days=6)) == []
+
+
+@pytest.mark.parametrize("before_names_were_kept", [False, True])
+def test_an_attribute_that_only_some_have_is_seen_of_them_also_in_a_file_of_before(tmp_path, before_names_were_kept):
+    url = f"duckdb:///{tmp_path}/w.duckdb"
+    with Warehouse.open(url) as warehouse:
+        crm(Feed(warehouse), person(1), person(2))
+        assert contacts.attribute_names(warehouse._database) == frozenset()
+        crm(Feed(warehouse), person(2, legal_hold="true", snoozed_until="2026-07-01T00:00:00Z"))
+        assert contacts.attribute_names(warehouse._database) == {"legal_hold", "snoozed_until"}
+        if before_names_were_kept:
+            warehouse._database.execute("DROP TABLE attribute_names")
+            warehouse._database.set_meta("schema_version", "1")
+    with Warehouse.open(url) as warehouse:
+        rows = people(Feed(warehouse), columns=["contact_id"])
+        assert [rows[f"hubspot:{n}"]["legal_hold"] for n in (1, 2)] == [False, True]
+        assert rows["hubspot:1"]["snoozed_until"] is None
+        assert rows["hubspot:2"]["snoozed_until"] == datetime(2026, 7, 1, tzinfo=UTC)
