@@ -146,8 +146,9 @@ def test_nobody_held_out_was_ever_mailed_or_is_on_a_list(told):
     assert not set().union(*members.values()) & (still - treated)
 
 
-def test_explain_says_of_everybody_what_the_engine_decides(told):
-    """Of every kind of verdict some people, and every so-manieth of all: all would take minutes."""
+@pytest.mark.parametrize("every", [SAMPLE_EVERY, pytest.param(1, marks=[pytest.mark.soak, pytest.mark.timeout(0)])])
+def test_explain_says_of_everybody_what_the_engine_decides(told, every):
+    """Of every kind of verdict some people, and every so-manieth of all: all take minutes, and are for soak."""
     with told.workspace() as workspace:
         day = workspace.today()
         workspace.warehouse.evaluate(workspace.playbook.checked_segments, day)
@@ -155,7 +156,7 @@ def test_explain_says_of_everybody_what_the_engine_decides(told):
         verdicts = {person.row["contact_id"]: engine.verdict(crowd.world, person) for person in crowd.people()}
         everybody = [contact.contact_id for contact in workspace.warehouse.contacts()]
         kinds: Counter[tuple] = Counter()
-        asked = set(everybody[::SAMPLE_EVERY])
+        asked = set(everybody[::every])
         for contact_id, verdict in verdicts.items():
             kind = (verdict.state, verdict.reason, verdict.step)
             kinds[kind] += 1
