@@ -313,7 +313,8 @@ def program(folder: Path, *, shortlist: bool = True) -> dict[str, Any]:
     """The steps of a run one after the other; on a day that was run already there is nothing new for its segments."""
     import pyarrow as pa
 
-    from connector import pipeline, programs, shortlisting, target  # noqa: F401 - a run has loaded what it uses
+    from connector import programs, shortlisting, target  # noqa: F401 - a run has loaded what it uses
+    from connector.pipeline import readying, running, segmenting  # noqa: F401 - as above
     from connector.program import engine  # noqa: F401
 
     pa.array(["what"])  # what Arrow loads when it is first given values: storing a page has done so long before
@@ -332,11 +333,11 @@ def program(folder: Path, *, shortlist: bool = True) -> dict[str, Any]:
             rows += len(alike.ids())
 
         watch = Stopwatch()
-        pipeline.match_people(opened)
+        readying.match_people(opened)
         watch.lap("match")
-        warehouse.refresh(counts=pipeline.counts_sql(opened))
+        warehouse.refresh(counts=readying.counts_sql(opened))
         watch.lap("refresh")
-        evaluation = pipeline.evaluate(opened, TODAY)
+        evaluation = segmenting.evaluate(opened, TODAY)
         watch.lap("evaluate")
         before = peak_gb()
         episodes.rekey(warehouse.merged("crm"))

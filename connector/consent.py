@@ -246,7 +246,7 @@ def _addresses(workspace: Workspace, contact_ids: Sequence[str]) -> dict[str, st
 def _crowd(workspace: Workspace) -> Crowd:
     """Everybody today, as the programs see them."""
     from connector.crms import destination_systems
-    from connector.pipeline import evaluate
+    from connector.pipeline.segmenting import evaluate
     from connector.programs import Crowd
 
     if not workspace.playbook.programs:

@@ -75,7 +75,8 @@ class Story:
 
 def explain(workspace: Workspace, who: str, as_of: date) -> Story:
     """The story of one contact; SettingError when nobody or more than one person answers to `who`."""
-    from connector.pipeline import checked_segments, ready_warehouse, shown_id
+    from connector.pipeline.readying import ready_warehouse
+    from connector.pipeline.segmenting import checked_segments, shown_id
 
     warehouse = ready_warehouse(workspace)
     contact_id = warehouse.resolve(who)

@@ -142,7 +142,7 @@ def _state(run: Run, at_work: Holder | None) -> str:
 
 
 def _facts(workspace: Workspace) -> tuple[list[SourceLine], list[SetAsideLine], IdentityReport | None]:
-    from connector.pipeline import match_people
+    from connector.pipeline.readying import match_people
 
     try:
         warehouse = workspace.warehouse

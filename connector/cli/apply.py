@@ -10,7 +10,7 @@ import typer
 from connector.cli.options import DEFAULT_CONFIG, AsJson, Config, Now
 
 if TYPE_CHECKING:
-    from connector.pipeline import Applied
+    from connector.pipeline.outcome import Applied
 
 
 def command(
@@ -29,7 +29,8 @@ def command(
     """Carry out a plan in the CRM. Refuses when the plan's inputs changed since it was made."""
     from connector.cli.session import open_workspace
     from connector.cli.terminal import confirmed, say
-    from connector.pipeline import apply_files, newest_plans, refuse_other_day
+    from connector.pipeline.applying import apply_files
+    from connector.pipeline.plan_files import newest_plans, refuse_other_day
     from connector.plan.document import Plan
     from connector.plan.render import render_plan
 

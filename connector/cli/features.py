@@ -22,7 +22,7 @@ def command(
     """What is known about every contact, or one, at the end of a day."""
     from connector.cli.session import open_workspace
     from connector.cli.terminal import out, out_csv, out_json, table
-    from connector.pipeline import feature_rows
+    from connector.pipeline.segmenting import feature_rows
     from connector.plain import plain
 
     with open_workspace(config, now=now) as workspace:

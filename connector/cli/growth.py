@@ -30,7 +30,7 @@ def command(
     """Growth accounting: new, retained, resurrected and dormant contacts per period."""
     from connector.cli.session import open_workspace
     from connector.cli.terminal import out, out_csv, out_json, table
-    from connector.pipeline import ready_warehouse
+    from connector.pipeline.readying import ready_warehouse
 
     with open_workspace(config, now=now) as workspace:
         day = as_of or workspace.today()

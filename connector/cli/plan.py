@@ -42,7 +42,8 @@ def command(
     from connector.cli.session import open_workspace
     from connector.cli.terminal import out_json, say
     from connector.errors import GuardTripped, worst
-    from connector.pipeline import make_plans, plan_path
+    from connector.pipeline.plan_files import plan_path
+    from connector.pipeline.planning import make_plans
     from connector.plan.guards import raise_tripped
     from connector.plan.together import summary_of
     from connector.redact import redact

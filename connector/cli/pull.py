@@ -20,7 +20,7 @@ def command(
     """Read the sources into the warehouse; safe to interrupt, goes on where it stopped."""
     from connector.cli.session import open_workspace
     from connector.cli.terminal import out_json, table
-    from connector.pipeline import pull_sources
+    from connector.pipeline.pulling import pull_sources
 
     with open_workspace(config, now=now) as workspace, workspace.locked() as still_ours:
         reports = pull_sources(workspace, sources or None, full=full, still_ours=still_ours)

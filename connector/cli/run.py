@@ -9,7 +9,7 @@ def command(*, as_json: AsJson = False, config: Config = DEFAULT_CONFIG, now: No
     """Pull, evaluate, plan, guard, apply and publish in one go; made for cron."""
     from connector.cli.apply import finish
     from connector.cli.session import open_workspace
-    from connector.pipeline import run
+    from connector.pipeline.running import run
 
     with open_workspace(config, now=now) as workspace, workspace.locked() as still_ours:
         applied = run(workspace, still_ours=still_ours)

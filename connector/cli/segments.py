@@ -22,7 +22,7 @@ def command(
     """Count the segments, what overlaps, and what changed since the last run."""
     from connector.cli.session import open_workspace
     from connector.cli.terminal import out, out_csv, out_json, table
-    from connector.pipeline import evaluate, member_rows, segment_sql
+    from connector.pipeline.segmenting import evaluate, member_rows, segment_sql
 
     with open_workspace(config, now=now) as workspace:
         if sql:

@@ -191,7 +191,8 @@ class Mornings:
 
 def one_run(workspace: Workspace) -> Plan:
     """What a scheduler's run does; the plan it carried out."""
-    from connector.pipeline import newest_plan, run
+    from connector.pipeline.plan_files import newest_plan
+    from connector.pipeline.running import run
     from connector.plan.document import Plan as PlanFile
 
     with workspace.locked() as still_ours:
@@ -308,7 +309,7 @@ def _reasons(found: Outcome) -> None:
 
 def _people(found: Outcome, workspace: Workspace) -> None:
     """Some who came back: when, and after which step."""
-    from connector.pipeline import shown_id
+    from connector.pipeline.segmenting import shown_id
 
     if not found.came_back:
         return
@@ -450,7 +451,7 @@ def _contributors(repo: Path, folder: Path) -> tuple[list[Contact], datetime]:
     """The people of a repository as the git adapter tells them, and the time of its newest commit."""
     from connector.cli.session import open_workspace
     from connector.demo.repository import people_playbook_text
-    from connector.pipeline import pull_sources
+    from connector.pipeline.pulling import pull_sources
 
     reading = folder / "people" / "winback.yaml"
     reading.parent.mkdir()

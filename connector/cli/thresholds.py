@@ -14,7 +14,7 @@ def command(*, as_of: AsOf = None, as_json: AsJson = False, config: Config = DEF
     """The return curve of your own data, and the silent days at which return becomes unlikely."""
     from connector.cli.session import open_workspace
     from connector.cli.terminal import out, out_json, table
-    from connector.pipeline import ready_warehouse
+    from connector.pipeline.readying import ready_warehouse
 
     with open_workspace(config, now=now) as workspace:
         day = as_of or workspace.today()

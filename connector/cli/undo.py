@@ -21,7 +21,7 @@ def command(
     from connector.cli.apply import finish
     from connector.cli.session import open_workspace
     from connector.cli.terminal import confirmed
-    from connector.pipeline import undo
+    from connector.pipeline.undoing import undo
 
     with open_workspace(config, now=now) as workspace, workspace.locked() as still_ours:
         if not yes and not confirmed(f"Undo everything run {run} wrote to the CRM?"):

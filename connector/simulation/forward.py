@@ -204,7 +204,8 @@ class _Walk:
 
     def one_day(self, number: int) -> Day:
         """The run of a day, then what people do on it."""
-        from connector.pipeline import apply_files, make_plans
+        from connector.pipeline.applying import apply_files
+        from connector.pipeline.planning import make_plans
 
         day = self._today + number * A_DAY
         self._clock.at = datetime.combine(day, RUN_AT, self._zone)

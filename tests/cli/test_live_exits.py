@@ -8,11 +8,11 @@ from unittest import mock
 
 import pytest
 
-from connector import pipeline
 from connector.clock import FixedClock
 from connector.errors import Locked
 from connector.journal import Intent, Settlement, Stop
 from connector.live.relay import Relay
+from connector.pipeline import context, running
 from connector.program.model import ConsentEvent, Exit, Status
 from connector.workspace import Workspace
 from connector.writing import writing
@@ -123,8 +123,8 @@ def test_while_a_run_writes_it_sends_an_opt_out_on_at_once_and_adds_nobody_who_l
             run_id = other.journal.runs.start("work", playbook_digest="1")
             assert Relay(other, "crm")(run_id=run_id).busy
 
-    with mock.patch.object(pipeline, "RELAY_EVERY_SECONDS", 0.0), workspace(acme, 1, Listener(heard)) as opened:
-        applied = pipeline.run(opened)
+    with mock.patch.object(context, "RELAY_EVERY_SECONDS", 0.0), workspace(acme, 1, Listener(heard)) as opened:
+        applied = running.run(opened)
         assert applied.exit_code == 0
         assert not opened.journal.outbox.depth()
     assert step_lists(sandbox)["reminder"] == DORMANT - {BACK, OUT}

@@ -15,7 +15,8 @@ from connector.demo.company import Company, generate
 from connector.demo.playbook import playbook_text, whats_new_text
 from connector.demo.population import Link
 from connector.demo.product import NOT_USAGE
-from connector.pipeline import evaluate, pull_sources
+from connector.pipeline.pulling import pull_sources
+from connector.pipeline.segmenting import evaluate
 from connector.registry import installed_adapters
 from connector.workspace import Workspace
 

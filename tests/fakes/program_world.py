@@ -22,11 +22,13 @@ from typing import Any
 from unittest import mock
 from zoneinfo import ZoneInfo
 
-from connector import failpoints, pipeline
+from connector import failpoints
 from connector.contracts import Capabilities, StreamInfo
 from connector.errors import GuardTripped, StalePlan, StateError, WinbackError
 from connector.journal import Journal
 from connector.model import Outcome, PropertyRow, Receipt
+from connector.pipeline import applying, plan_files, planning, recording, running, undoing
+from connector.pipeline.outcome import Applied
 from connector.plan.document import Plan
 from connector.plan.steps import Enroll
 from connector.program.columns import PERSON, SIGNALS
@@ -761,49 +763,49 @@ class ProgramWorld:
                 self.facts.changed()
         self.facts.confirmed_at = self.clock.now()
 
-    def run(self, *, pull: bool = True, publish: bool = True, **trouble: Any) -> pipeline.Applied | None:
+    def run(self, *, pull: bool = True, publish: bool = True, **trouble: Any) -> Applied | None:
         """`winback run`; None when it did not come to its end. Telling readers outside may be left out: it takes long."""
         if pull:
             self.pull()
         if not publish:
-            with mock.patch.object(pipeline, "publish", return_value={}):
-                return self._try(lambda: pipeline.run(self.install), **trouble)
-        return self._try(lambda: pipeline.run(self.install), **trouble)
+            with mock.patch.object(running, "publish", return_value={}):
+                return self._try(lambda: running.run(self.install), **trouble)
+        return self._try(lambda: running.run(self.install), **trouble)
 
     def plan(self, *, refresh: bool = False) -> Plan:
         """`winback plan`, written and read back as the file it is."""
         self.pull()
-        planned = pipeline.make_plan(self.install, refresh=refresh)
+        planned = planning.make_plan(self.install, refresh=refresh)
         if refresh:
             self.by_hand.clear()
-        path = pipeline.plan_path(self.install, planned.plan)
+        path = plan_files.plan_path(self.install, planned.plan)
         planned.plan.write(path)
         return Plan.read(path)
 
-    def apply(self, plan: Plan, **trouble: Any) -> pipeline.Applied | None:
+    def apply(self, plan: Plan, **trouble: Any) -> Applied | None:
         """`winback apply` of this plan."""
         self.of_an_older_plan = not self.asked_again
-        return self._try(lambda: pipeline.apply_file(self.install, plan), **trouble)
+        return self._try(lambda: applying.apply_file(self.install, plan), **trouble)
 
-    def undo(self, **trouble: Any) -> pipeline.Applied | None:
+    def undo(self, **trouble: Any) -> Applied | None:
         """`winback undo` of the newest run that wrote; None when there is nothing to take back."""
         undone = self.last_run
         if undone is None:
             return None
         self.of_an_older_plan = not self.asked_again
-        applied = self._try(lambda: pipeline.undo(self.install, undone), undoing=True, **trouble)
+        applied = self._try(lambda: undoing.undo(self.install, undone), undoing=True, **trouble)
         self.take_back()
         return applied
 
     def _try(
         self,
-        work: Callable[[], pipeline.Applied],
+        work: Callable[[], Applied],
         *,
         faults: Sequence[str | None] = (),
         at: int | str | None = None,
         meanwhile: Callable[[], str] | None = None,
         undoing: bool = False,
-    ) -> pipeline.Applied | None:
+    ) -> Applied | None:
         """Work in a world where things break: the process dies at the so-many-th failpoint, or something happens."""
         self.crm.faults.clear()
         self.crm._unanswered.clear()  # a command is a process of its own: what it remembered is gone
@@ -813,7 +815,7 @@ class ProgramWorld:
         self.undoing = undoing
         failpoints.reset()
         before = {run.run_id for run in self.journal.runs.recent()}
-        applied: pipeline.Applied | None = None
+        applied: Applied | None = None
         with _breaking(at, None if meanwhile is None else lambda name: self._meanwhile(meanwhile, name)):
             try:
                 applied = work()
@@ -997,7 +999,7 @@ SETTLED = frozenset({"apply.step_done", "apply.confirmed", "apply.decided", "app
 @contextmanager
 def _breaking(at: int | str | None, happen: Callable[[str], None] | None) -> Iterator[None]:
     """Make the so-many-th failpoint kill the process, or let something happen there; nothing is pulled for real."""
-    recorded: Any = pipeline._Recorded  # a dead process writes no end into its run
+    recorded: Any = recording.Recorded  # a dead process writes no end into its run
     ending = recorded.__exit__
 
     def die(name: str) -> None:
@@ -1010,7 +1012,7 @@ def _breaking(at: int | str | None, happen: Callable[[str], None] | None) -> Ite
             ending(self, kind, error, trace)
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(pipeline, "pull_sources", return_value=[]))
+        stack.enter_context(mock.patch.object(running, "pull_sources", return_value=[]))
         stack.enter_context(mock.patch.object(Playbook, "digest", _digest))
         if at is not None:
             stack.enter_context(mock.patch.object(failpoints, "die", die))

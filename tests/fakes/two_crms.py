@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from connector import pipeline
 from connector.cli.main import main
 from connector.clock import FixedClock
 from connector.contracts import Adapter, AdapterOptions, Clock, Connection, StreamInfo
 from connector.errors import RetriableError
 from connector.model import Cursor, Finding, Page
+from connector.pipeline.outcome import Applied
+from connector.pipeline.running import run
 from connector.registry import Adapters, installed_adapters
 from connector.settings import load_playbook
 from connector.workspace import Workspace
@@ -273,7 +274,7 @@ class TwoCrms:
                 code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         return Outcome(code, out.getvalue(), err.getvalue())
 
-    def run(self, day: float = 0) -> pipeline.Applied:
+    def run(self, day: float = 0) -> Applied:
         """`winback run` on that day."""
         with self.opened(NOON + timedelta(days=day)) as workspace:
-            return pipeline.run(workspace)
+            return run(workspace)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connector import pipeline
 from connector.heard import RecordChanged, Who
 from connector.live.about import Told
 from connector.live.hearing import Hearing
 from connector.live.relay import relays
+from connector.pipeline.running import run
 from tests.fakes.people import NOON
 from tests.fakes.two_crms import PLAYBOOK, STEP_LISTS, TwoCrms
 
@@ -101,7 +101,7 @@ class World:
 
     def run(self) -> None:
         self.clock.at += timedelta(hours=5)
-        pipeline.run(self.workspace)
+        run(self.workspace)
 
     def writes(self) -> list[str]:
         """Every request that changed something, in both."""
