@@ -64,6 +64,7 @@ def apply_context(
     fresh: Callable[[], Mapping[str, str]] | None,
 ) -> ApplyContext:
     """What apply and undo are given to write to this destination."""
+    from connector.merged import records_merged
     from connector.plan.apply import ApplyContext
 
     destination = workspace.destination(name)
@@ -78,4 +79,5 @@ def apply_context(
         fingerprints=fresh,
         check_lock=still_ours,
         calls=budget.calls if budget is not None else lambda: 0,
+        merged=records_merged(workspace.warehouse.merged(destination.system), destination.system),
     )

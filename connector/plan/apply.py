@@ -20,6 +20,7 @@ from connector.plan.guards import raise_tripped
 from connector.plan.outcome import ApplyReport, Refusal
 from connector.plan.recover import recover
 from connector.plan.undo import (
+    Merges,
     UndoFile,
     UndoHead,
     doubtful_properties,
@@ -100,6 +101,7 @@ def undo_run(
         capabilities=context.destination.capabilities,
         forecast=context.destination.forecast,
         list_ids=context.journal.held.lists(destination_name),
+        merges=Merges(context.merged, context.journal.held.members(destination_name)) if context.merged else None,
     )
     walk = Walk(plan, context, Done())
     walk.notices += [
@@ -139,7 +141,7 @@ def refuse_stale(plan: Plan, *, now: datetime, present: Mapping[str, str] | None
 
 def _settle_earlier(context: ApplyContext, name: str) -> None:
     """Find out what an earlier run left open, and say so."""
-    recovered = recover(context.journal, context.destination, name=name, clock=context.clock)
+    recovered = recover(context.journal, context.destination, name=name, clock=context.clock, merged=context.merged)
     if recovered.batches:
         context.reporter.line(str(recovered))
 

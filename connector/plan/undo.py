@@ -262,6 +262,27 @@ def refuse_out_of_order(log: UndoLog, folder: Path) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Merges:
+    """Records that the CRM made one since a run wrote to them; the survivor is on the lists of both.
+
+    Nothing is written to a record that is no more. It stays in the books as it was: from them the next plan knows that
+    the survivor took its place.
+
+    survivors: Record ids that are no more, and those that took their place.
+    there: Who is on each list and in each workflow, by the books.
+    """
+
+    survivors: Mapping[str, str] = field(default_factory=dict)
+    there: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def to_take_off(self, target: str, rows: Collection[str]) -> tuple[str, ...]:
+        """Of rows that a run put there, those to be taken off now; a survivor who was there before it stays."""
+        by_themselves = self.there.get(target, ())
+        now = {self.survivors.get(row, row) for row in rows if self.survivors.get(row) not in by_themselves}
+        return tuple(sorted(now))
+
+
 def undo_plan(
     log: UndoLog,
     *,
@@ -269,16 +290,27 @@ def undo_plan(
     capabilities: Capabilities,
     forecast: Callable[[Work], int],
     list_ids: Mapping[str, str],
+    merges: Merges | None = None,
 ) -> Plan:
-    """The plan that brings back what was there before this run; `list_ids` are those of the lists that exist now."""
+    """The plan that brings back what was there before this run.
+
+    Args:
+        log: What the run noted.
+        now: The moment of the undo.
+        capabilities: The destination's.
+        forecast: Its calls for a piece of work.
+        list_ids: Those of the lists that exist now.
+        merges: Whom the CRM made one since.
+    """
+    merges = merges or Merges()
     ids = {**{entry.target: entry.list_id for entry in log.entries if entry.list_id is not None}, **list_ids}
     lists = tuple(_made_lists(log, ids))
     going = {step.name for step in lists if not step.only_if_empty}
     steps: tuple[Step, ...] = (
-        *_members_off(log, going),
-        *_enrolled_back(log),
-        *_values_back(log),
-        *_members_back(log, going),
+        *_members_off(log, going, merges),
+        *_enrolled_back(log, merges),
+        *_values_back(log, merges),
+        *_members_back(log, going, merges),
         *lists,
         *(RemoveProperty(entry.target) for entry in reversed(log.entries) if entry.made_property),
     )
@@ -312,17 +344,19 @@ def _made_lists(log: UndoLog, ids: Mapping[str, str]) -> Iterable[RemoveList]:
             yield RemoveList(entry.target, ids[entry.target], only_if_empty=entry.created is None)
 
 
-def _members_off(log: UndoLog, going: Collection[str]) -> Iterable[Step]:
+def _members_off(log: UndoLog, going: Collection[str], merges: Merges) -> Iterable[Step]:
     """Added members go; those of a list that goes as a whole need not."""
     for name, rows in sorted(_moved(log, AddMembers.kind, going).items()):
-        yield RemoveMembers(name, tuple(sorted(rows)))
+        if off := merges.to_take_off(name, rows):
+            yield RemoveMembers(name, off)
 
 
-def _members_back(log: UndoLog, going: Collection[str]) -> Iterable[Step]:
+def _members_back(log: UndoLog, going: Collection[str], merges: Merges) -> Iterable[Step]:
     """Removed members return, but to no list of a step; after everybody who goes, as in any plan."""
     for name, rows in sorted(_moved(log, RemoveMembers.kind, going).items()):
-        if name not in log.head.paced:
-            yield AddMembers(name, tuple(sorted(rows)))
+        back = tuple(sorted(rows - merges.survivors.keys()))
+        if back and name not in log.head.paced:
+            yield AddMembers(name, back)
 
 
 def _moved(log: UndoLog, kind: str, going: Collection[str]) -> Mapping[str, set[str]]:
@@ -334,23 +368,23 @@ def _moved(log: UndoLog, kind: str, going: Collection[str]) -> Mapping[str, set[
     return {name: rows for name, rows in found.items() if rows}
 
 
-def _enrolled_back(log: UndoLog) -> Iterable[Step]:
+def _enrolled_back(log: UndoLog, merges: Merges) -> Iterable[Step]:
     """Whoever this run enrolled leaves the workflow; whom it took out is not enrolled again, and opt-outs stand."""
     enrolled: dict[str, set[str]] = {}
     for entry in log.entries:
         if entry.kind == Enroll.kind:
-            enrolled.setdefault(workflow_of(entry.target), set()).update(
-                row for row in entry.row_ids if entry.changed(row)
-            )
-    yield from (Unenroll(workflow, tuple(sorted(rows))) for workflow, rows in sorted(enrolled.items()) if rows)
+            enrolled.setdefault(entry.target, set()).update(row for row in entry.row_ids if entry.changed(row))
+    for target, rows in sorted(enrolled.items()):
+        if off := merges.to_take_off(target, rows):
+            yield Unenroll(workflow_of(target), off)
 
 
-def _values_back(log: UndoLog) -> Iterable[Step]:
-    """The values from before, each row once, oldest value wins."""
+def _values_back(log: UndoLog, merges: Merges) -> Iterable[Step]:
+    """The values from before, each row once, oldest value wins; a survivor's are put right by the next run."""
     back: dict[str, tuple[dict[str, str | None], dict[str, str | None]]] = {}
     for entry in log.entries:
         for change in entry.changes:
-            if not entry.changed(change.row_id):
+            if not entry.changed(change.row_id) or change.row_id in merges.survivors:
                 continue
             values, before = back.setdefault(change.row_id, ({}, {}))
             for name, new in change.values.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, assert_never
@@ -102,6 +102,7 @@ class ApplyContext:
     between: What else is to be done before each batch, before it is asked who may still be contacted: whoever leaves
         now is not put on the next list.
     troubles: So many requests in a row without an answer, and it stops.
+    merged: Record ids that are no more, and those of the survivors.
     """
 
     destination: Destination
@@ -116,6 +117,7 @@ class ApplyContext:
     told: Told = nobody_asked
     between: Callable[[], None] = no_check
     troubles: int = TROUBLES_IN_A_ROW
+    merged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

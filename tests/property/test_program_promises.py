@@ -148,3 +148,33 @@ def test_a_new_silence_waits_for_the_end_of_the_quiet_period():
         days(world, 22.1)
         new, old = world.journal.episodes.of(ONE)
         assert (new.open, new.spell_started_on > old.spell_started_on) == (True, True)
+
+
+@pytest.mark.parametrize("way", ["list", "workflow"])
+@pytest.mark.parametrize("died", [None, "apply.sent:3"])
+def test_an_undo_takes_off_who_came_onto_a_list_by_a_merge_since(way, died):
+    """A run puts 1 on lists; the CRM makes 1 and 2, who refuses, one contact: now it is 2 who has to come off."""
+    with program_world(way, [person(1, 12), person(2, 60)], TREATED, ANY_TIME, prepared=True) as world:
+        world.merges_on_the_way = True
+        world.ledger(TWO, Status.WITHDRAWN)
+        assert (world.run(at=died) is None) == (died is not None)
+        world.merge(ONE, TWO)
+        assert world.crm.holdings()[COLD] == {"2"}
+        assert world.undo() is not None
+        assert not world.crm.holdings().get(COLD)
+        days(world, 1, 2)
+        world.look_at_lists()
+
+
+def test_an_undo_leaves_on_a_list_whom_an_earlier_run_put_there_though_another_was_merged_into_them():
+    with program_world("list", [person(1, 9), person(2, 12)], TREATED, ANY_TIME, prepared=True) as world:
+        world.merges_on_the_way = True
+        days(world, 0)
+        assert world.crm.holdings()[COLD] == {"2"}
+        days(world, 2)
+        assert world.crm.holdings()[COLD] == {"1", "2"}
+        world.merge(ONE, TWO)
+        assert world.undo() is not None
+        assert world.crm.holdings()[COLD] == {"2"}
+        days(world, 3, 4)
+        world.look_at_lists()
