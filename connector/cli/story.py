@@ -15,6 +15,7 @@ from connector.cli.terminal import out, say, table
 from connector.clock import SystemClock
 from connector.demo.crms import references, secret_file
 from connector.errors import SettingError
+from connector.pipeline.outcome import PARTIAL
 
 if TYPE_CHECKING:
     from connector.contracts import Sandbox
@@ -37,8 +38,6 @@ NOT_SOON = frozenset({"sunset", "held_out_before", "same_spell", "quiet_period"}
 """Who waits for one of these does so for months: not worth a word every day."""
 
 SHOWN = 3
-PARTIAL = 3
-"""The exit code of a command in which some rows were set aside; it does not end the story."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ class Applied:
     """What a run wrote, and what ended it early if something did."""
 
     report: ApplyReport
-    drift: Sequence[str] = ()
     set_aside: int = 0
     """Rows of the sources that could not be read."""
 
