@@ -54,5 +54,5 @@ LEFT JOIN {days} AS a USING (contact_key)
 LEFT JOIN {paid} AS paid USING (contact_key)
 LEFT JOIN {hours} AS h USING (contact_key)
 LEFT JOIN {teammates} AS t ON t.account_id = f.account_id
-LEFT JOIN {confirmed} AS c ON c.system = split_part(f.contact_id, ':', 1)
+LEFT JOIN {confirmed} AS c ON c.system = left(f.contact_id, strpos(f.contact_id, ':') - 1)
 {sorted}

@@ -23,8 +23,11 @@ SELECT
     CASE
         WHEN regexp_full_match(email, '{local}@[a-z0-9-]+(?:\.[a-z0-9-]+)+')
             AND strlen(email) < {longest} AND strpos(email, '@') <= {local_longest}
-            AND split_part(split_part(email, '@', 1), '+', 1) NOT IN ({desks})
-        THEN split_part(email, '@', 2)
+            AND left(
+                email,
+                CASE WHEN contains(email, '+') THEN strpos(email, '+') ELSE strpos(email, '@') END - 1
+            ) NOT IN ({desks})
+        THEN substr(email, strpos(email, '@') + 1)
     END AS domain,
     {own} AS own,
     contact_id IN (FROM {apart}) AS apart
