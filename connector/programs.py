@@ -55,6 +55,7 @@ class Crowd:
         also: Further CRMs whose contacts are decided about: those that no CRM before them knows.
         shortlist: Whether a large crowd is decided about by the shorter way, which comes to the same.
         further: Columns that are wanted besides what deciding reads, where everybody is looked at one by one.
+        named: Contacts to be looked at though they are in no segment and in no program.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Crowd:
         also: Iterable[str] = (),
         shortlist: bool = True,
         further: Iterable[str] = (),
+        named: Iterable[str] = (),
     ) -> None:
         self.workspace = workspace
         self.as_of = as_of
@@ -73,6 +75,7 @@ class Crowd:
         self.prefixes = tuple(f"{name}:" for name in self.systems)
         self.shortlist = shortlist
         self.further = tuple(sorted(further))
+        self.named = frozenset(named)
         self.programs: tuple[Program, ...] = workspace.playbook.programs
         self.now = workspace.clock.now()
         self.notes: list[str] = []
@@ -219,8 +222,8 @@ class Crowd:
 
     @cached_property
     def told_elsewhere(self) -> set[str]:
-        """Contacts the ledger says something about, or a workflow asks for: looked at even when in no segment."""
-        told_of = (contact_id for told in (self.states, self.asked) for contact_id in told)
+        """Contacts the ledger says something about, a workflow asks for or we do: looked at even when in no segment."""
+        told_of = (contact_id for told in (self.states, self.asked, self.named) for contact_id in told)
         return {contact_id for contact_id in told_of if contact_id.startswith(self.prefixes)}
 
     @cached_property

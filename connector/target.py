@@ -11,7 +11,7 @@ their step, on no list that starts anything.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,23 +67,37 @@ class Target:
     records: Records = field(default_factory=lambda: Records(""))
 
 
-def target(workspace: Workspace, name: str, evaluation: Evaluation, there: Current) -> Target:
+def target(
+    workspace: Workspace, name: str, evaluation: Evaluation, there: Current, *, also: Collection[str] = ()
+) -> Target:
     """What the destination of this name should hold at the end of the day that was evaluated.
 
-    there: What it holds; a step that has been written is not written again.
+    Args:
+        workspace: Where facts and journal are.
+        name: The destination.
+        evaluation: The day's.
+        there: What it holds; a step that has been written is not written again.
+        also: Contacts to be looked at though they are in no segment and in no program.
     """
-    return targets(workspace, {name: there}, evaluation)[name]
+    return targets(workspace, {name: there}, evaluation, also=also)[name]
 
 
-def targets(workspace: Workspace, there: Mapping[str, Current], evaluation: Evaluation) -> dict[str, Target]:
+def targets(
+    workspace: Workspace, there: Mapping[str, Current], evaluation: Evaluation, *, also: Collection[str] = ()
+) -> dict[str, Target]:
     """What each of these destinations should hold, in order; what is decided is the same whichever are left out.
 
-    there: What they hold. Of whoever is worked in a destination that is left out it is shown how they stand now.
+    Args:
+        workspace: Where facts and journal are.
+        there: What they hold. Of whoever is worked in a destination that is left out it is shown how they stand now.
+        evaluation: The day's.
+        also: Contacts to be looked at though they are in no segment and in no program.
     """
     systems = destination_systems(workspace)
     several = len(systems) > 1
     aims = [_Aim(workspace, name, evaluation, held, several=several) for name, held in there.items()]
-    crowd = Crowd(workspace, evaluation.as_of, system=next(iter(systems.values())), also=[*systems.values()][1:])
+    first, *others = systems.values()
+    crowd = Crowd(workspace, evaluation.as_of, system=first, also=others, named=also)
     if not several:
         (aim,) = aims
         decisions = crowd.decide(aim.seen, together=aim.seen_together)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from connector.crms import destinations_in_order
+from connector.crms import destinations_in_order, records_of
 from connector.errors import SettingError
 from connector.pipeline.away import AWAY
 from connector.pipeline.context import apply_context, writing_section
@@ -57,11 +57,14 @@ def _undo_one(
     workspace: Workspace, run_id: str, name: str, by: str, *, last: bool, still_ours: StillOurs, alone: bool
 ) -> ApplyReport:
     from connector.plan.apply import undo_run
+    from connector.plan.undo import put_back, read_undo, undo_file
 
     try:
         context = apply_context(workspace, name, by, still_ours=still_ours, fresh=None)
-        context = replace(context, consent=_also(context.consent, _must_be_in_nothing(workspace, name)))
         folder = workspace.folder("undo")
+        path = undo_file(folder, run_id, name)
+        coming = put_back(read_undo(path)) if path.exists() else ()
+        context = replace(context, consent=_also(context.consent, _must_be_in_nothing(workspace, name, coming)))
         with writing_section(workspace, context) as locked:
             return undo_run(run_id, locked, folder=folder, destination_name=name, decisions=last)
     except AWAY as error:
@@ -70,14 +73,20 @@ def _undo_one(
         return not_written_to(workspace, error, by, name)
 
 
-def _must_be_in_nothing(workspace: Workspace, name: str) -> Mapping[str, str]:
-    """Records a plan of today would keep out, or leave alone: without permission, held out. An undo does no less."""
+def _must_be_in_nothing(workspace: Workspace, name: str, coming: Collection[str]) -> Mapping[str, str]:
+    """Records a plan of today would keep out, or leave alone: without permission, held out. An undo does no less.
+
+    coming: Records that the undo puts back. A plan does not look at all of them: who is in no segment any more and in
+        no program is not asked for their permission.
+    """
     from connector.plan.build import Current
     from connector.target import target
 
     if not workspace.playbook.programs:
         return {}
-    aim = target(workspace, name, evaluate(workspace, workspace.today()), Current())
+    records = records_of(workspace, workspace.destination(name).system)
+    also = [records.contact_id(row_id) for row_id in coming]
+    aim = target(workspace, name, evaluate(workspace, workspace.today()), Current(), also=also)
     held_out = {
         row_id: "held_out"
         for episode in workspace.journal.episodes.everybody()

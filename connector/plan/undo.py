@@ -332,6 +332,11 @@ def undo_plan(
     ).identified()
 
 
+def put_back(log: UndoLog) -> set[str]:
+    """Records that taking this run back puts on lists again, if nothing speaks against it."""
+    return set().union(*_moved(log, RemoveMembers.kind, going=()).values())
+
+
 def doubtful_properties(log: UndoLog) -> list[str]:
     """Properties of which nobody knows whether this run made them: it died in between. They are left alone."""
     return [entry.target for entry in log.entries if entry.kind == EnsureProperty.kind and entry.created is None]

@@ -178,3 +178,19 @@ def test_an_undo_leaves_on_a_list_whom_an_earlier_run_put_there_though_another_w
         assert world.crm.holdings()[COLD] == {"2"}
         days(world, 3, 4)
         world.look_at_lists()
+
+
+@pytest.mark.parametrize("can_email", [False, None])
+def test_an_undo_puts_nobody_back_who_lost_the_permission_while_in_no_segment(can_email):
+    """1 came back, so that the run took them off; then the CRM takes the permission away, and the run is undone."""
+    with program_world("list", [person(1, 40)], TREATED, ANY_TIME, prepared=True) as world:
+        world.asked_again = True
+        days(world, 0)
+        (listed,) = [name for name, rows in world.crm.holdings().items() if rows == {"1"}]
+        world.use(ONE)
+        days(world, 1)
+        assert not world.crm.holdings()[listed]
+        world.facts.everybody[ONE].can_email = can_email
+        world.facts.changed()
+        assert world.undo() is not None
+        assert not world.crm.holdings()[listed]
