@@ -540,6 +540,7 @@ class ProgramWorld:
         self.in_flight: set[str] = set()
         self.of_an_older_plan = False
         self.undoing = False
+        self.began: datetime | None = None
         self.last_run: str | None = None
         self.numbers = 0
 
@@ -657,7 +658,8 @@ class ProgramWorld:
             return None
         if known.can_email is False or (known.can_email is None and not granted):
             return "no consent"
-        stale = self.clock.now() - self.facts.confirmed_at > self.program.consent.max_age
+        # Whether the CRM's word is too old is judged once, as a command begins: its retries may take a minute.
+        stale = (self.began or self.clock.now()) - self.facts.confirmed_at > self.program.consent.max_age
         return "consent is stale" if stale and not granted else None
 
     def formerly(self, contact_id: str) -> list[str]:
@@ -813,6 +815,7 @@ class ProgramWorld:
         self.first_addition = False
         self.in_flight = set()
         self.undoing = undoing
+        self.began = self.clock.now()
         failpoints.reset()
         before = {run.run_id for run in self.journal.runs.recent()}
         applied: Applied | None = None
@@ -829,6 +832,7 @@ class ProgramWorld:
                     raise
         self.crm.faults.clear()
         self.of_an_older_plan = False
+        self.began = None
         new = [run.run_id for run in self.journal.runs.recent() if run.run_id not in before]
         self.last_run = None if undoing else (new[0] if new else self.last_run)
         self.look()
