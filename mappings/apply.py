@@ -97,13 +97,12 @@ class _Conversions:
     def __init__(self, mapping: StreamMapping, columns: Mapping[str, str], zone: str) -> None:
         self._columns = columns
         self._zone = zone
-        self._texts: dict[str, list[str]] = {}
+        self._one = RawColumn(column=_ONE, text=_ONE, kind="text", zone=zone)
+        texts: dict[str, dict[str, None]] = {}
         for transform, field in _conversions(mapping):
-            text = RawColumn(column=_ONE, text=_ONE, kind="text", zone=zone)
-            if family(columns.get(field, "NULL")) in _TEXT_FAMILIES and len(transform.sql(text)) > _LONG:
-                texts = self._texts.setdefault(transform.name, [])
-                texts += [quoted(_TEXT + field)] * (quoted(_TEXT + field) not in texts)
-        self._texts = {name: texts for name, texts in self._texts.items() if len(texts) >= _SEVERAL}
+            if family(columns.get(field, "NULL")) in _TEXT_FAMILIES and len(transform.sql(self._one)) > _LONG:
+                texts.setdefault(transform.name, {})[quoted(_TEXT + field)] = None
+        self._texts = {name: list(found) for name, found in texts.items() if len(found) >= _SEVERAL}
 
     def of(self, transform: Transform, field: str) -> str:
         """The converted value of a raw column, inside the SELECT."""
@@ -117,9 +116,9 @@ class _Conversions:
 
     def lists(self) -> dict[str, str]:
         """The lists that the SELECT has to make before: name to SQL."""
-        one = RawColumn(column=_ONE, text=_ONE, kind="text", zone=self._zone)
         return {
-            quoted(_LIST + name): f"list_transform([{', '.join(texts)}], lambda {_ONE}: {TRANSFORMS[name].sql(one)})"
+            quoted(_LIST + name): f"list_transform([{', '.join(texts)}], "
+            f"lambda {_ONE}: {TRANSFORMS[name].sql(self._one)})"
             for name, texts in self._texts.items()
         }
 
@@ -236,11 +235,7 @@ def _neutral_value(
     if not present:
         return _Value(name, f"CAST(NULL AS {transform.duckdb_type})", None, provided=False)
     made = quoted(_MADE + name)
-    alone = made if len(present) == 1 else None
-    problems = [
-        _unconverted(name, field, kind, transform, made=alone or conversions.of(transform, field))
-        for field, kind in present.items()
-    ]
+    sql, problems = _converted(name, transform, present, conversions)
     if mapping.is_required(name):
         empty = f"{name} is empty{_read_from(name, next(iter(present)))}"
         problems.append(f"WHEN {made} IS NULL THEN {literal(empty)}")
@@ -248,12 +243,25 @@ def _neutral_value(
         problems.append(f"WHEN {made} < 0 THEN {literal(name + ' is below zero')}")
     return _Value(
         name,
-        _combined(transform, [conversions.of(transform, field) for field in present]),
-        " ".join(filter(None, problems)) or None,
+        sql,
+        " ".join(problems) or None,
         provided=True,
         holds=transform.holds,
         default=_DEFAULTS.get(name) if mapping.into == "usage" else None,
     )
+
+
+def _converted(
+    name: str, transform: Transform, present: Mapping[str, str], conversions: _Conversions
+) -> tuple[str, list[str]]:
+    """A value made of the raw columns there are, and a WHEN for each that the transform could not read."""
+    made = [conversions.of(transform, field) for field in present]
+    alone = quoted(_MADE + name) if len(present) == 1 else None
+    problems = (
+        _unconverted(name, field, kind, transform, made=alone or sql)
+        for (field, kind), sql in zip(present.items(), made, strict=True)
+    )
+    return _combined(transform, made), [problem for problem in problems if problem]
 
 
 def _combined(transform: Transform, made: list[str]) -> str:
@@ -309,14 +317,8 @@ def _attributes(
         if transform is None:
             pairs.append(f"{literal(name)}, {_as_it_came(present)}")
             continue
-        alone = quoted(_MADE + label) if len(present) == 1 else None
-        made = [conversions.of(transform, field) for field in present]
-        problems = [
-            _unconverted(label, field, kind, transform, made=alone or sql)
-            for (field, kind), sql in zip(present.items(), made, strict=True)
-        ]
-        problem = " ".join(filter(None, problems)) or None
-        parts.append(_Value(label, _combined(transform, made), problem, provided=True))
+        value, problems = _converted(label, transform, present, conversions)
+        parts.append(_Value(label, value, " ".join(problems) or None, provided=True))
         pairs.append(f"{literal(name)}, {parts[-1].made}")
     if not pairs:
         return _Value(ATTRIBUTES, "CAST(NULL AS VARCHAR)", None, provided=False), []
