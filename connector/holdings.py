@@ -58,7 +58,7 @@ def settle(workspace: Workspace, name: str) -> None:
             destination,
             name=name,
             clock=workspace.clock,
-            merged=records_merged(workspace.warehouse.merged(destination.system), destination.system),
+            merged=records_merged(workspace.warehouse, destination.system),
         )
 
 

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from connector.journal.held import Held
     from connector.plan.build import Current, Wanted
     from connector.plan.steps import Values
+    from connector.warehouse import Warehouse
 
 
-def records_merged(merged: Mapping[str, str], system: str) -> dict[str, str]:
-    """Record ids of this system that are no more, and those of the survivors, from the contacts' ids."""
+def records_merged(warehouse: Warehouse, system: str) -> dict[str, str]:
+    """Record ids of this system that are no more, and those of the survivors."""
     prefix = f"{system}:"
-    return {away.removeprefix(prefix): now.removeprefix(prefix) for away, now in merged.items()}
+    return {away.removeprefix(prefix): now.removeprefix(prefix) for away, now in warehouse.merged(system).items()}
 
 
 def follow_merges(

@@ -68,7 +68,7 @@ class Target:
 
 
 def target(
-    workspace: Workspace, name: str, evaluation: Evaluation, there: Current, *, also: Collection[str] = ()
+    workspace: Workspace, name: str, evaluation: Evaluation, there: Current, *, named: Collection[str] = ()
 ) -> Target:
     """What the destination of this name should hold at the end of the day that was evaluated.
 
@@ -77,13 +77,13 @@ def target(
         name: The destination.
         evaluation: The day's.
         there: What it holds; a step that has been written is not written again.
-        also: Contacts to be looked at though they are in no segment and in no program.
+        named: Contacts to be looked at though they are in no segment and in no program.
     """
-    return targets(workspace, {name: there}, evaluation, also=also)[name]
+    return targets(workspace, {name: there}, evaluation, named=named)[name]
 
 
 def targets(
-    workspace: Workspace, there: Mapping[str, Current], evaluation: Evaluation, *, also: Collection[str] = ()
+    workspace: Workspace, there: Mapping[str, Current], evaluation: Evaluation, *, named: Collection[str] = ()
 ) -> dict[str, Target]:
     """What each of these destinations should hold, in order; what is decided is the same whichever are left out.
 
@@ -91,13 +91,13 @@ def targets(
         workspace: Where facts and journal are.
         there: What they hold. Of whoever is worked in a destination that is left out it is shown how they stand now.
         evaluation: The day's.
-        also: Contacts to be looked at though they are in no segment and in no program.
+        named: Contacts to be looked at though they are in no segment and in no program.
     """
     systems = destination_systems(workspace)
     several = len(systems) > 1
     aims = [_Aim(workspace, name, evaluation, held, several=several) for name, held in there.items()]
     first, *others = systems.values()
-    crowd = Crowd(workspace, evaluation.as_of, system=first, also=others, named=also)
+    crowd = Crowd(workspace, evaluation.as_of, system=first, also=others, named=named)
     if not several:
         (aim,) = aims
         decisions = crowd.decide(aim.seen, together=aim.seen_together)

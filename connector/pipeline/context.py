@@ -79,5 +79,5 @@ def apply_context(
         fingerprints=fresh,
         check_lock=still_ours,
         calls=budget.calls if budget is not None else lambda: 0,
-        merged=records_merged(workspace.warehouse.merged(destination.system), destination.system),
+        merged=records_merged(workspace.warehouse, destination.system),
     )

@@ -110,7 +110,7 @@ def _merges_followed(workspace: Workspace, name: str, there: Current, aim: Targe
     destination = workspace.destination(name)
     return follow_merges(
         there,
-        merged=records_merged(workspace.warehouse.merged(destination.system), destination.system),
+        merged=records_merged(workspace.warehouse, destination.system),
         wanted=aim.wanted,
         blocked=aim.blocked,
         held=workspace.journal.held,

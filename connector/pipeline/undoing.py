@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from connector.pipeline.recording import Recorded
 from connector.pipeline.segmenting import evaluate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from connector.plan.apply import ApplyReport, Consent
     from connector.workspace import Workspace
 
@@ -57,14 +59,13 @@ def _undo_one(
     workspace: Workspace, run_id: str, name: str, by: str, *, last: bool, still_ours: StillOurs, alone: bool
 ) -> ApplyReport:
     from connector.plan.apply import undo_run
-    from connector.plan.undo import put_back, read_undo, undo_file
+    from connector.plan.undo import undo_file
 
     try:
         context = apply_context(workspace, name, by, still_ours=still_ours, fresh=None)
         folder = workspace.folder("undo")
-        path = undo_file(folder, run_id, name)
-        coming = put_back(read_undo(path)) if path.exists() else ()
-        context = replace(context, consent=_also(context.consent, _must_be_in_nothing(workspace, name, coming)))
+        blocked = _must_be_in_nothing(workspace, name, undo_file(folder, run_id, name))
+        context = replace(context, consent=_also(context.consent, blocked))
         with writing_section(workspace, context) as locked:
             return undo_run(run_id, locked, folder=folder, destination_name=name, decisions=last)
     except AWAY as error:
@@ -73,20 +74,21 @@ def _undo_one(
         return not_written_to(workspace, error, by, name)
 
 
-def _must_be_in_nothing(workspace: Workspace, name: str, coming: Collection[str]) -> Mapping[str, str]:
+def _must_be_in_nothing(workspace: Workspace, name: str, noted: Path) -> Mapping[str, str]:
     """Records a plan of today would keep out, or leave alone: without permission, held out. An undo does no less.
 
-    coming: Records that the undo puts back. A plan does not look at all of them: who is in no segment any more and in
-        no program is not asked for their permission.
+    noted: The undo file. Whom it puts back is looked at, too, which a plan does not do with whoever is in no segment
+        any more and in no program.
     """
     from connector.plan.build import Current
+    from connector.plan.undo import put_back, read_undo
     from connector.target import target
 
     if not workspace.playbook.programs:
         return {}
     records = records_of(workspace, workspace.destination(name).system)
-    also = [records.contact_id(row_id) for row_id in coming]
-    aim = target(workspace, name, evaluate(workspace, workspace.today()), Current(), also=also)
+    coming = [records.contact_id(row_id) for row_id in put_back(read_undo(noted))] if noted.exists() else []
+    aim = target(workspace, name, evaluate(workspace, workspace.today()), Current(), named=coming)
     held_out = {
         row_id: "held_out"
         for episode in workspace.journal.episodes.everybody()

@@ -98,9 +98,9 @@ class _Said:
         return f"greatest({', '.join(moments)})" if moments else "NULL::TIMESTAMPTZ"
 
     def _yes(self, key: str) -> str:
-        said = self._one(key)
         if key not in self._known:
             return "false"
+        said = self._one(key)
         return f"({said} IS NOT NULL AND lower({said}) NOT IN ('false', 'f', 'no', 'n', '0', 'off', ''))"
 
 
