@@ -36,10 +36,10 @@ class SandboxClock:
         with self._lock:
             self._shift(round(at.timestamp() * 1000) - self._read())
 
-    def freeze(self) -> None:
-        """Stop running: only `advance` and `set` move it now."""
+    def freeze(self, at: datetime | None = None) -> None:
+        """Stop running, at `at` or where it stands: only `advance` and `set` move it now."""
         with self._lock:
-            self._frozen_ms = self._read()
+            self._frozen_ms = self._read() if at is None else round(at.timestamp() * 1000)
 
     def thaw(self) -> None:
         """Run on with the machine's clock from where it stands."""

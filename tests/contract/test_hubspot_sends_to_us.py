@@ -120,8 +120,7 @@ class Meeting:
 def met(journal_url: str) -> Iterator[Meeting]:
     """The two of them, over a journal."""
     sandbox = start(SandboxOptions(limits=False))
-    sandbox.state.clock.set(START)
-    sandbox.state.clock.freeze()
+    sandbox.state.clock.freeze(START)
     sandbox.seed(people(250), [])
     found: set[str] = set()
     server = make_server("127.0.0.1", 0, app=None, threaded=True, request_handler=_Quiet)

@@ -111,8 +111,7 @@ def running(count: int = 10, *, leads: int = 0, **options: Any) -> Iterator[Org]
     """An org whose clock stands still, with so many people; without any it is empty."""
     sandbox = start(SandboxOptions(**options))
     try:
-        sandbox.state.clock.set(START)
-        sandbox.state.clock.freeze()
+        sandbox.state.clock.freeze(START)
         firms = [Account(f"salesforce:{n}", name=f"Company {n}") for n in range(1, ACCOUNTS + 1)] if count else []
         sandbox.seed([*people(count), *people(leads, leads=True)], firms)
         yield Org(sandbox)

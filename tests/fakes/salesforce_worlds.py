@@ -81,8 +81,7 @@ class SalesforceWorld:
         self.options = options
         self.sandbox = start(SandboxOptions(limits=False))
         self.state = self.sandbox.state
-        self.state.clock.set(START)
-        self.state.clock.freeze()
+        self.state.clock.freeze(START)
         self.clock = HandClock(START)
         self.clock.on_sleep.append(self.sandbox.advance)
         self.budget = CountingBudget(self.clock)

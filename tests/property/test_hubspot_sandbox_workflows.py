@@ -35,8 +35,7 @@ class World:
 
     def __init__(self, *, again: bool, leaving_ends_it: bool, lag: float) -> None:
         self.state = State()
-        self.state.clock.set(START)
-        self.state.clock.freeze()
+        self.state.clock.freeze(START)
         self.state.behave({"workflow_lag_seconds": lag})
         for number in PEOPLE:
             self.state.contacts.put(Record(number, {"email": f"p{number}@acme.example"}, 0, 0), now_ms=self.now)

@@ -42,8 +42,7 @@ def naive(lines: list[tuple[int, str, str, str]]) -> tuple[dict[int, dict[str, s
 
 def ran(content: bytes, dialect: Dialect) -> tuple[State, IngestJob]:
     state = State()
-    state.clock.set(datetime(2026, 11, 21, tzinfo=UTC))
-    state.clock.freeze()
+    state.clock.freeze(datetime(2026, 11, 21, tzinfo=UTC))
     for number in range(1, PEOPLE + 1):
         person = {"LastName": str(number), "Department": "Sales"}
         state.insert("Contact", person, record_id=record_id("Contact", number))

@@ -31,8 +31,7 @@ class Small:
 
     def __init__(self) -> None:
         self.state = State()
-        self.state.clock.set(datetime(2026, 11, 21, tzinfo=UTC))
-        self.state.clock.freeze()
+        self.state.clock.freeze(datetime(2026, 11, 21, tzinfo=UTC))
         self.engine = FlowEngine(self.state, Outbound(self.state))
         self.campaign = self.state.insert("Campaign", {"Name": "winback"}).id
         self.people = [

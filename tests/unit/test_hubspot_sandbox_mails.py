@@ -17,8 +17,7 @@ FLOWS = "/automation/v4/flows"
 @pytest.fixture
 def world():
     with running(30) as (sandbox, api):
-        sandbox.state.clock.set(datetime(2027, 3, 2, 9, tzinfo=UTC))
-        sandbox.state.clock.freeze()
+        sandbox.state.clock.freeze(datetime(2027, 3, 2, 9, tzinfo=UTC))
         yield sandbox, api
 
 

@@ -62,8 +62,7 @@ def ear() -> Iterator[Ear]:
 @pytest.fixture
 def sandbox():
     made = start(SandboxOptions(limits=False))
-    made.state.clock.set(START)
-    made.state.clock.freeze()
+    made.state.clock.freeze(START)
     made.seed(people(250), [])
     yield made
     made.stop()

@@ -19,8 +19,7 @@ MONTH_LONG = ({"wait_days": 30}, {"mail": "7001"})
 @pytest.fixture
 def world():
     with running(60) as (sandbox, api):
-        sandbox.state.clock.set(datetime(2026, 3, 2, 9, tzinfo=UTC))
-        sandbox.state.clock.freeze()
+        sandbox.state.clock.freeze(datetime(2026, 3, 2, 9, tzinfo=UTC))
         yield sandbox, api
 
 
