@@ -98,14 +98,12 @@ def _find_doubles(database: Database) -> None:
 def _find_uses(database: Database, as_of: date, made: Made) -> None:
     """The uses of contacts active since their first silent day: nobody else's are read."""
     state = features.state_table(database, as_of, made)
-    active = (
-        f"SELECT e.contact_key FROM {ENTERED} AS e JOIN {state} AS a USING (contact_key) "
-        "WHERE a.last_date >= e.spell_started_on"
-    )
-    (first, many) = database.rows(
-        f"SELECT min(spell_started_on), count(*) FROM {ENTERED} WHERE contact_key IN ({active})"
-    )[0]
-    between = f"uses.day >= {day_literal(first)} AND uses.day <= {day_literal(as_of)}" if many else "false"
+    since = f"FROM {ENTERED} JOIN {state} USING (contact_key) WHERE last_date >= spell_started_on"
+    active = f"SELECT contact_key {since}"
+    # From the first such use on: a long silence begins long before it, and uses are read by day.
+    days = f"SELECT unnest(active_dates) AS day, spell_started_on {since}"
+    first = database.value(f"SELECT min(day) FROM ({days}) WHERE day >= spell_started_on")
+    between = "false" if first is None else f"uses.day BETWEEN {day_literal(first)} AND {day_literal(as_of)}"
     uses = activity.usage_rows(
         database.meta("activity_counts") or None, where=f"{between} AND users.contact_key IN ({active})"
     )
