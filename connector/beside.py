@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from threading import Event
 from typing import TypeVar
 
 Found = TypeVar("Found")
-Item = TypeVar("Item")
-
-_AT_ONCE = 5_000
-"""Items between two looks at whether they are still wanted."""
+Page = TypeVar("Page")
 
 
 class Aside:
@@ -27,16 +23,15 @@ class Aside:
         """Begin; the answer waits for it to be done, and raises what it raised."""
         return self._pool.submit(work).result
 
-    def read(self, items: Iterable[Item]) -> Callable[[], list[Item]]:
-        """Read them all; cut short where nobody waits for them any more."""
-        return self.find(lambda: self._read(items))
+    def read(self, pages: Iterable[Page]) -> Callable[[], list[Page]]:
+        """Read them all; cut short between two where nobody waits for them any more."""
+        return self.find(lambda: list(self._while_wanted(pages)))
 
-    def _read(self, items: Iterable[Item]) -> list[Item]:
-        found: list[Item] = []
-        left = iter(items)
-        while not self._unwanted.is_set() and (some := list(islice(left, _AT_ONCE))):
-            found += some
-        return found
+    def _while_wanted(self, pages: Iterable[Page]) -> Iterator[Page]:
+        for page in pages:
+            if self._unwanted.is_set():
+                return
+            yield page
 
     def leave(self) -> None:
         """Begin nothing more, and let go of what is being read."""

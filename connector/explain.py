@@ -234,6 +234,7 @@ def told_of(episode: Episode) -> str:
 def _step_list(workspace: Workspace, verdict: Verdict) -> str | None:
     """The step's list, where joining a list is what starts its mail and the step has been taken."""
     from connector.crms import destination_systems
+    from connector.program.model import Placed
 
     playbook = workspace.playbook
     contact_id = verdict.episode.contact_id if verdict.episode is not None else ""
@@ -243,7 +244,7 @@ def _step_list(workspace: Workspace, verdict: Verdict) -> str | None:
     if program is None or verdict.episode is None or settings is None or settings.enroll != "list":
         return None
     owned = owned_lists(playbook, settings.lists, settings.enroll)
-    return place_of(program, verdict.episode, enroll=settings.enroll, owned=owned) or None
+    return place_of(program, Placed.by(verdict.episode), enroll=settings.enroll, owned=owned) or None
 
 
 def _head(verdict: Verdict) -> str:  # noqa: PLR0911  # one line per state

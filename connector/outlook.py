@@ -44,14 +44,14 @@ def _now(program: Program, decisions: Decisions, entries: Sequence[Entry]) -> di
     prefix = f"{program.name}/"
     moves = [move for move in decisions.move if move.episode_id.startswith(prefix)]
     exits = [leaving for leaving in decisions.exit if leaving.episode_id.startswith(prefix)]
-    inside = [episode for episode in decisions.placed.values() if episode.program == program.name]
+    inside = sum(at.program == program.name for at in decisions.placed.values())
     return {
         "enter": dict(Counter(episode.entered_as for episode in treated)),
         "held_out": len(entries) - len(treated),
         "steps": dict(Counter(move.step for move in moves if move.state == "decided")),
         "skipped": dict(Counter(move.step for move in moves if move.state == "skipped")),
         "exit": dict(Counter(leaving.reason for leaving in exits)),
-        "inside": len(inside),
+        "inside": inside,
         "offers": dict(Counter(move.offer for move in moves if move.offer and move.offer != "none")),
         "offers_cost": round(sum(move.cost for move in moves), 2),
     }

@@ -84,6 +84,7 @@ class Crowd:
         self.subjects: dict[str, str] = {}
         """The opaque words of the links that were made, and whose they are."""
         self._curve: Callable[[], ReturnCurve] = lambda: workspace.warehouse.return_curve(as_of)
+        self._sent: Callable[[], Mapping[str, int]] = self._count_sent
 
     def decide(self, seen: Seen, *, together: SeenTogether | None = None) -> Decisions:
         """What the programs decide at the end of this day; every person is shown on the way.
@@ -98,31 +99,34 @@ class Crowd:
             requests = (request for mine in self.asked.values() for request in mine)
             return Decisions(answers={request.key: NO_PROGRAM for request in requests})
         with _without_collecting():
-            # The world is made first: nothing else may be asked of the warehouse while people are read.
-            decisions = self._decide(self.world, seen, together)
+            decisions = self._decide(seen, together)
         decisions.notes += self.notes
         for code in self.redeemed:
             self.workspace.journal.coupons.redeem(code, self.now)
         self.workspace.journal.links.remember(self.subjects)
         return decisions
 
-    def _decide(self, world: World, seen: Seen, together: SeenTogether | None) -> Decisions:
+    def _decide(self, seen: Seen, together: SeenTogether | None) -> Decisions:
         """The decisions: the shorter way, where the crowd is large, or everybody before the engine."""
         from connector.program import engine
         from connector.shortlisting import decide
 
         if not self.shortlist:
-            return engine.decide(world, (person for person in self.people() if seen(person)))
-        asked = self._asked()
-        with aside() as other:
-            # The journal's are read while the warehouse gathers people; the curve is wanted last of all.
-            episodes = other.read(self.workspace.journal.episodes.everybody())
-            self._curve = other.find(self.workspace.warehouse.return_curve_aside(self.as_of))
-            known = self.workspace.warehouse.shortlist(self.as_of, **asked)
-            if len(known) >= LARGE:
-                return decide(self, known, episodes, seen, together)
-            people = self.with_episodes(known.all_rows(), episodes())
+            # The world is made first: nothing else may be asked of the warehouse while people are read.
+            world, people = self.world, self.people()
             return engine.decide(world, (person for person in people if seen(person)))
+        episodes = self.workspace.journal.episodes
+        with aside() as other:
+            # The journal is read while the warehouse gathers people; the curve is wanted last of all.
+            self._sent = other.find(self._count_sent)
+            left = other.find(lambda: episodes.touches(self.touches_since, episodes.touched_alone()))
+            standing = other.read(episodes.standing())
+            self._curve = other.find(self.workspace.warehouse.return_curve_aside(self.as_of))
+            known = self._known()
+            world = self.world
+            if len(known) >= LARGE:
+                return decide(self, known, standing, seen, together, left=left)
+            return engine.decide(world, (person for person in self._all_of(known) if seen(person)))
 
     def _known(self) -> Shortlist:
         return self.workspace.warehouse.shortlist(self.as_of, **self._asked())
@@ -324,13 +328,9 @@ class Crowd:
 
     def _paused(self) -> Mapping[str, str]:
         """Programs whose mail does harm: they wait, and it is said."""
-        warehouse, episodes = self.workspace.warehouse, self.workspace.journal.episodes
-        since = self.now - timedelta(days=health.DAYS)
-        counts = warehouse.mail_health(
-            since,
-            touches=episodes.sent(since, warehouse.answered(since)),
-            sent=episodes.sent_counts(since, [program.name for program in self.programs]),
-        )
+        warehouse, episodes, since = self.workspace.warehouse, self.workspace.journal.episodes, self._watched_since
+        touches = episodes.sent(since, warehouse.answered(since))
+        counts = warehouse.mail_health(since, touches=touches, sent=self._sent())
         paused = {}
         for program in self.programs:
             found = health.judge(counts.get(program.name, {}), program.health)
@@ -338,6 +338,15 @@ class Crowd:
             if found.paused:
                 paused[program.name] = "; ".join(found.why)
         return paused
+
+    @property
+    def _watched_since(self) -> datetime:
+        return self.now - timedelta(days=health.DAYS)
+
+    def _count_sent(self) -> Mapping[str, int]:
+        """How many touches of each program reached the CRM lately."""
+        names = [program.name for program in self.programs]
+        return self.workspace.journal.episodes.sent_counts(self._watched_since, names)
 
     def _offers(self) -> OfferBook:
         from connector.program.offers import OfferBook

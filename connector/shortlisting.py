@@ -5,13 +5,13 @@ What is decided, and what everybody is seen as, is the same as when each is put 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import compress, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from connector.journal.loading import parsed
 from connector.program import holdout, shortlist
 from connector.program.consent import NOTHING_SAID
 from connector.program.deciding import Deciding
@@ -19,31 +19,48 @@ from connector.program.due import Dues
 from connector.program.eligibility import NOBODY_SUPPRESSED, eligibility
 from connector.program.entering import DAILY_CAP
 from connector.program.hygiene import address_problem
-from connector.program.model import Decisions, Eligibility, Episode, Person
+from connector.program.model import Decisions, Eligibility, Episode, Person, Placed
 from connector.program.stillness import Stillness
 from connector.program.verdicts import Judge
 from connector.warehouse.rows import values_of
 from connector.warehouse.shortlist import INSIDE, UNSURE, Waiting
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from connector.journal.episodes import Episodes
+    from connector.journal.standing import Standing
     from connector.programs import Crowd, Seen, SeenTogether
     from connector.warehouse.shortlist import Alike, Shortlist
 
 ELIGIBLE = Eligibility(None)
 
-DueOne = tuple[str, Sequence[Episode], Sequence[str], str | None]
-"""Somebody silent whose next step may be due: id, episodes, segments, time zone."""
+DueOne = tuple[str, Episode, Placed, Sequence[str], str | None]
+"""Somebody silent whose next step may be due: id, an episode like theirs, where they are, segments, time zone."""
 
 
 def decide(
     crowd: Crowd,
     known: Shortlist,
-    episodes: Callable[[], list[Episode]],
+    standing: Callable[[], list[Standing]],
     seen: Seen,
     together: SeenTogether | None = None,
+    *,
+    left: Callable[[], Mapping[str, list[datetime]]],
 ) -> Decisions:
-    """What the programs decide about everybody gathered; `episodes`: all of them, as the journal orders them."""
-    return _Pass(crowd, known, episodes, seen, together).decide()
+    """What the programs decide about everybody gathered.
+
+    Args:
+        crowd: Who they are, and all that is known besides.
+        known: They, gathered.
+        standing: How all episodes stand.
+        seen: Shown one by one.
+        together: Shown those who are alike; None: they are shown to `seen` as well.
+        left: Touches of people who have no episode any more.
+    """
+    return _Pass(crowd, known, seen, together).decide(standing, left)
 
 
 def shown(crowd: Crowd, known: Shortlist) -> Iterator[Person]:
@@ -52,7 +69,7 @@ def shown(crowd: Crowd, known: Shortlist) -> Iterator[Person]:
     questions = _Questions(crowd, known)
     # Of others' contacts it is shown too whether they may be mailed.
     questions.place(prefix="", apart=crowd.states)
-    known.sort({}, (), episodes=crowd.workspace.journal.episodes.contacts())
+    known.sort({}, (), episodes=_table(crowd.workspace.journal.episodes.standing()))
     for batch in known.told():
         for row, segments, code in zip(*known.people(batch), strict=True):
             yield Person(row, segments, (), questions.verdicts[code])
@@ -115,13 +132,11 @@ class _Pass:
         self,
         crowd: Crowd,
         known: Shortlist,
-        episodes: Callable[[], list[Episode]],
         seen: Seen,
         together: SeenTogether | None,
     ) -> None:
         self.crowd = crowd
         self.known = known
-        self.episodes = episodes
         self.seen = seen
         self.together = together
         self.judge = Judge(crowd.world)
@@ -130,14 +145,16 @@ class _Pass:
         self.shown: set[str] = set()
         """Who was seen already, and is looked at all the same."""
 
-    def decide(self) -> Decisions:
+    def decide(
+        self, standing: Callable[[], list[Standing]], left: Callable[[], Mapping[str, list[datetime]]]
+    ) -> Decisions:
         """Those of whom all is known, then those to be looked at."""
         queues = shortlist.queues(self.judge)
-        held = self._place(queues)
+        alike = self._place(queues, standing, left)
         self._told()
         for place, queue in queues.items():
             self._waiting(place, queue)
-        also, episodes = self._inside(held)
+        also, episodes = self._inside(alike)
         people = self.crowd.with_episodes(self.known.rows(also), episodes)
         self.deciding.take_all(person for person in people if self._seen(person))
         return self.deciding.settle()
@@ -152,12 +169,19 @@ class _Pass:
         for row in alike.rows():
             self.seen(Person(row, alike.segments, (), eligibility))
 
-    def _place(self, queues: Mapping[int, shortlist.Queue]) -> Held:
-        """Find out what becomes of everybody; the episodes are waited for when all that needs none is known."""
+    def _place(
+        self,
+        queues: Mapping[int, shortlist.Queue],
+        standing: Callable[[], list[Standing]],
+        left: Callable[[], Mapping[str, list[datetime]]],
+    ) -> Sequence[Episode]:
+        """Find out what becomes of everybody; returns an episode of each kind.
+
+        How episodes stand is waited for when all that needs none is known.
+        """
         crowd, known = self.crowd, self.known
-        journal = crowd.workspace.journal.episodes
         # Without an episode nobody else's touches matter; those of people inside are read once it is clear whose.
-        crowd.touches = journal.touches(crowd.touches_since, journal.touched_alone())
+        crowd.touches = left()
         apart = [*crowd.told_elsewhere, *crowd.touches]
         self.questions.place(prefix=crowd.prefixes, apart=apart)
         ways = {}
@@ -165,9 +189,9 @@ class _Pass:
             way = shortlist.way_in(self.judge, segments)
             if way is not None:
                 ways[number] = (way.place, way.rank)
-        held = Held.of(self.episodes())
-        known.sort(ways, queues, episodes=list(held.newest))
-        return held
+        pages = standing()
+        known.sort(ways, queues, episodes=_table(pages))
+        return _examples(pages, crowd.workspace.journal.episodes)
 
     # --- those of whom all is known -------------------------------------------------------------------------
 
@@ -195,142 +219,142 @@ class _Pass:
 
     # --- those in a program ---------------------------------------------------------------------------------
 
-    def _inside(self, held: Held) -> tuple[list[str], list[Episode]]:
+    def _inside(self, alike: Sequence[Episode]) -> tuple[list[str], list[Episode]]:
         """Leave those where they are of whom there is nothing new; returns the others, and episodes still to be read.
 
-        `held` is emptied.
+        alike: One of each kind.
         """
-        standing = _Standing(self)
+        known, journal = self.known, self.crowd.workspace.journal.episodes
+        standing = _Standing(self, alike)
+        judged = known.elsewhere()
         also: list[str] = []
-        kept: list[Episode] = []
         due: list[DueOne] = []
-        stays, take = self.deciding.stays, held.take
-        for batch in self.known.inside():
-            columns = (values_of(batch.column(name)) for name in ("contact_id", "combination", "timezone", "what"))
-            there: list[int] = []
-            for place, (contact_id, combination, zone, what) in enumerate(zip(*columns, strict=True)):
-                episodes = take(contact_id)
-                found = standing.of(contact_id, episodes, combination, zone) if what == INSIDE else LOOKED_AT
-                if found == STAYS:
-                    there.append(place)
-                    stays(contact_id, episodes[0], standing.segments[combination])
-                elif found == DUE:
-                    there.append(place)
-                    due.append((contact_id, episodes, standing.segments[combination], zone))
-                else:
-                    also += [contact_id] if what == INSIDE else ()
-                    kept += episodes
-            for alike in self.known.alike(batch, there):
-                self._show(alike, ELIGIBLE)
-        kept += held.open_ones()
-        self._read_touches([episode.contact_id for episode in kept] + [contact_id for contact_id, *_ in due])
+        for batch in known.standing(standing.of_kind, alone=ALONE, apart=standing.heard_of):
+            stay, wait, look, alone, heard = (_where(batch, how) for how in (STAYS, DUE, LOOKED_AT, ALONE, None))
+            for contact_id, episode, placed, segments, _ in self._placed(stay, alike):
+                self.deciding.stays(contact_id, episode, placed, segments)
+            due += self._placed(wait, alike)
+            also += values_of(look.column("contact_id"))
+            also += self._alone(alone, standing)
+            judged += values_of(heard.column("contact_id"))
+            for some in (*known.alike(stay), *known.alike(wait)):
+                self._show(some, ELIGIBLE)
+        judged += also
+        self._read_touches([*judged, *(contact_id for contact_id, *_ in due)])
         first = self._due(due, standing.dues)
-        kept += [episode for _, episodes, *_ in first for episode in episodes]
-        kept.sort(key=attrgetter("contact_id"))
-        self.shown.update(contact_id for contact_id, *_ in first)
-        return [*also, *self.shown], kept
+        self.shown.update(first)
+        return [*also, *first], journal.about([*judged, *first])
+
+    def _placed(self, batch: pa.RecordBatch, alike: Sequence[Episode]) -> Iterator[DueOne]:
+        """Where those of a batch are who are like all others of their kind."""
+        columns = (values_of(batch.column(name)) for name in ("contact_id", "kind", "episode_id", "combination"))
+        further = parsed(values_of(batch.column("values"))), values_of(batch.column("timezone"))
+        combinations = self.known.combinations
+        for contact_id, kind, episode_id, number, values, zone in zip(*columns, *further, strict=True):
+            episode = alike[kind]
+            placed = Placed(episode_id, episode.program, episode.step, episode.step_state, values)
+            yield contact_id, episode, placed, combinations[number], zone
+
+    def _alone(self, batch: pa.RecordBatch, standing: _Standing) -> Iterator[str]:
+        """Leave those where they are who have to be asked about one by one; gives those to be looked at."""
+        columns = [values_of(batch.column(name)) for name in ("contact_id", "combination", "timezone")]
+        read = self.crowd.workspace.journal.episodes.about(columns[0])
+        episodes = {contact_id: tuple(mine) for contact_id, mine in groupby(read, key=attrgetter("contact_id"))}
+        there: list[int] = []
+        for place, (contact_id, number, zone) in enumerate(zip(*columns, strict=True)):
+            mine, segments = episodes[contact_id], self.known.combinations[number]
+            if standing.of(contact_id, mine, segments, zone) == STAYS:
+                there.append(place)
+                self.deciding.stays(contact_id, mine[0], Placed.by(mine[0]), segments)
+            else:
+                yield contact_id
+        for some in self.known.alike(batch, there):
+            self._show(some, ELIGIBLE)
 
     def _read_touches(self, contacts: Iterable[str]) -> None:
         crowd = self.crowd
         mine = crowd.workspace.journal.episodes.touches(crowd.touches_since, sorted(set(contacts)))
         crowd.touches = {**crowd.touches, **mine}
 
-    def _due(self, due: Sequence[DueOne], dues: Dues) -> list[DueOne]:
+    def _due(self, due: Sequence[DueOne], dues: Dues) -> list[str]:
         """Leave those where they are whose step waits; returns those who may be among the first to take one."""
         deciding, judge, touches = self.deciding, self.judge, self.crowd.touches
-        first: list[DueOne] = []
+        first: list[str] = []
         lines = [deciding.line(program) for program in judge.world.programs]
-        for one in due:
-            contact_id, episodes, segments, zone = one
-            fate = dues.fate(episodes[0], zone, touches.get(contact_id, ()))
-            place = judge.places[episodes[0].program]
+        for contact_id, alike, placed, segments, zone in due:
+            fate = dues.fate(alike, zone, touches.get(contact_id, ()))
+            place = judge.places[alike.program]
             if fate is None or (fate.due_on is not None and lines[place].room is None):
-                first.append(one)
+                first.append(contact_id)
             elif fate.due_on is not None:
-                key = (fate.due_on.toordinal(), 0, episodes[0].episode_id)
-                lines[place].add(key, contact_id, one, counts=True)
+                lines[place].add((fate.due_on.toordinal(), 0, placed.episode_id), contact_id, contact_id, counts=True)
             else:
-                deciding.stays(contact_id, episodes[0], segments, waits=fate.waits)
-        front = [one for line in lines for _, _, one in line.in_order()]
+                deciding.stays(contact_id, alike, placed, segments, waits=fate.waits)
+        front = [contact_id for line in lines for _, contact_id, _ in line.in_order()]
         late = {name for line in lines for name in line.dropped}
-        for contact_id, episodes, segments, _ in due:
+        for contact_id, alike, placed, segments, _ in due:
             if contact_id in late:
-                deciding.stays(contact_id, episodes[0], segments, waits=DAILY_CAP)
+                deciding.stays(contact_id, alike, placed, segments, waits=DAILY_CAP)
         return first + front
 
 
-@dataclass(slots=True)
-class Held:
-    """Everybody's episodes, by contact, until each contact has been met.
+def _table(pages: Iterable[Standing]) -> pa.Table:
+    """How episodes stand, as the shortlist is told it."""
+    import pyarrow as pa
 
-    newest: Of each contact, by id. several: All of those who have more than one.
-    """
-
-    newest: dict[str, Episode]
-    several: dict[str, tuple[Episode, ...]]
-
-    @classmethod
-    def of(cls, episodes: Sequence[Episode]) -> Held:
-        """From all of them, by contact, the newest of each first."""
-        ids = [episode.contact_id for episode in episodes]
-        newest = dict(zip(reversed(ids), reversed(episodes), strict=True))
-        more = (
-            {contact_id for contact_id, number in Counter(ids).items() if number > 1} if len(newest) < len(ids) else ()
-        )
-        several: dict[str, list[Episode]] = {contact_id: [] for contact_id in more}
-        for episode in episodes if more else ():
-            if episode.contact_id in several:
-                several[episode.contact_id].append(episode)
-        return cls(newest, {contact_id: tuple(mine) for contact_id, mine in several.items()})
-
-    def take(self, contact_id: str) -> tuple[Episode, ...]:
-        """This contact's, newest first; they are gone from here then."""
-        newest = self.newest.pop(contact_id)
-        return self.several.get(contact_id, (newest,))
-
-    def open_ones(self) -> Iterator[Episode]:
-        """Of the contacts left, all episodes of those who have an open one."""
-        for contact_id, newest in self.newest.items():
-            mine = self.several.get(contact_id, (newest,))
-            if any(episode.open for episode in mine):
-                yield from mine
+    schema = pa.schema(
+        [
+            ("contact_id", pa.string()), ("episode_id", pa.string()), ("values", pa.string()), ("kind", pa.int32()),
+            ("open", pa.bool_()),
+        ]
+    )  # fmt: skip
+    batches = (
+        pa.record_batch([page.contacts, page.episodes, page.values, page.kinds, page.open], schema) for page in pages
+    )
+    return pa.Table.from_batches(batches, schema)
 
 
-LOOKED_AT, STAYS, DUE = range(3)
-"""How somebody silent stands: to be judged, left where they are, or where they are but for a step that may be due."""
+def _examples(pages: Iterable[Standing], journal: Episodes) -> list[Episode]:
+    """An episode of each kind, in the order of their numbers, as nobody's: what holds for it does so for whoever."""
+    wanted = [example for page in pages for _, example in sorted(page.examples.items())]
+    found = {episode.episode_id: replace(episode, contact_id="") for episode in journal.these(wanted)}
+    return [found[episode_id] for episode_id in wanted]
+
+
+LOOKED_AT, STAYS, DUE, ALONE = range(4)
+"""How somebody silent stands: to be judged, left in place, in place but for a step that may be due, not known yet."""
+
+
+def _where(batch: pa.RecordBatch, stands: int | None) -> pa.RecordBatch:
+    """Those of a batch who stand so; None: who are not silent."""
+    from pyarrow import compute
+
+    column = batch.column("stands")
+    return batch.filter(compute.is_null(column) if stands is None else compute.equal(column, stands))
 
 
 class _Standing:
     """Tells how those in a program stand of whom nothing is to be heard, asking once about all who are alike."""
 
-    def __init__(self, run: _Pass) -> None:
+    def __init__(self, run: _Pass, alike: Sequence[Episode]) -> None:
         world = run.judge.world
-        self.segments = run.known.combinations
         self.dues = Dues(run.judge)
+        self.heard_of = frozenset().union(world.ordered, world.feedback, world.said)
+        """Whoever is not like all others of their kind."""
+        self._alike = alike
         self._still = Stillness(run.judge)
         self._redeemable = run.crowd.redeemable
-        self._heard_of = frozenset().union(world.ordered, world.feedback, world.said)
-        self._known: dict[tuple[object, ...], int] = {}
 
-    def of(self, contact_id: str, episodes: Sequence[Episode], combination: int, zone: str | None) -> int:
-        """One of LOOKED_AT, STAYS and DUE; somebody of whom more is known is asked about alone."""
-        episode = episodes[0]
-        if len(episodes) > 1 or contact_id in self._heard_of or (self._redeemable and episode.code):
-            return self._asked(contact_id, episodes, combination, zone)
-        kind = (
-            episode.program, episode.arm, episode.step, episode.step_state, episode.entered_at, episode.step_at,
-            episode.send_at, episode.exited_at, combination, zone,
-        )  # fmt: skip
-        found = self._known.get(kind)
-        if found is None:
-            found = self._known[kind] = self._asked(contact_id, episodes, combination, zone)
-        return found
+    def of_kind(self, kind: int, segments: Sequence[str], zone: str | None) -> int:
+        """LOOKED_AT, STAYS or DUE: all who have a single episode, of this kind."""
+        return self.of("", (self._alike[kind],), segments, zone)
 
-    def _asked(self, contact_id: str, episodes: Sequence[Episode], combination: int, zone: str | None) -> int:
+    def of(self, contact_id: str, episodes: Sequence[Episode], segments: Sequence[str], zone: str | None) -> int:
+        """The same of somebody alone, who is not DUE."""
         # Whether a code of theirs has been redeemed since is read off the row.
         if any(episode.code and episode.offer in self._redeemable for episode in episodes):
             return LOOKED_AT
-        row, segments = {"contact_id": contact_id, "timezone": zone}, self.segments[combination]
+        row = {"contact_id": contact_id, "timezone": zone}
         if self._still.nothing_new_about(episodes, segments, row):
             return STAYS
         return DUE if self.dues.covers(episodes, segments, row) else LOOKED_AT

@@ -19,7 +19,7 @@ from connector.crms import Records, destination_systems, records_of
 from connector.outlook import outlook
 from connector.plan.build import HELD_OUT, Decided, Wanted
 from connector.program.exits import HOLDS
-from connector.program.model import Decisions, Driver, Person
+from connector.program.model import Decisions, Driver, Person, Placed
 from connector.programs import Crowd
 from connector.settings.models import ListsBlock
 from connector.targets import is_workflow, workflow_of
@@ -37,7 +37,7 @@ from connector.wanted import (
 if TYPE_CHECKING:
     from connector.contracts import Destination
     from connector.plan.build import Current
-    from connector.program.model import Eligibility, Episode, Program
+    from connector.program.model import Eligibility, Program
     from connector.settings.playbook import DestinationSettings
     from connector.warehouse import Evaluation
     from connector.warehouse.shortlist import Alike
@@ -158,7 +158,7 @@ def _as_they_stand(workspace: Workspace, decisions: Decisions, carried: Sequence
             if episode.held_out:
                 decisions.held_out.add(episode.contact_id)
             else:
-                decisions.placed[episode.contact_id] = episode
+                decisions.placed[episode.contact_id] = Placed.by(episode)
 
 
 def _of(decisions: Decisions, records: Records, *, asked: Mapping[str, str], others: tuple[str, ...]) -> Decisions:
@@ -175,7 +175,7 @@ def _of(decisions: Decisions, records: Records, *, asked: Mapping[str, str], oth
         enter=[entry for entry in decisions.enter if owns(entry.episode.contact_id)],
         move=[move for move in decisions.move if owns(move.contact_id)],
         exit=[leaving for leaving in decisions.exit if owns(leaving.contact_id)],
-        placed={contact_id: episode for contact_id, episode in decisions.placed.items() if owns(contact_id)},
+        placed={contact_id: at for contact_id, at in decisions.placed.items() if owns(contact_id)},
         held_out=set(mine(decisions.held_out)),
         excluded={reason: mine(ids) for reason, ids in decisions.excluded.items()},
         deferred={reason: mine(ids) for reason, ids in decisions.deferred.items()},
@@ -352,16 +352,16 @@ class _Aim:
         by the workflow itself, and joining again could start it again.
         """
         programs = {program.name: program for program in self.programs}
-        for contact_id, episode in decisions.placed.items():
+        for contact_id, at in decisions.placed.items():
             row_id = self._row_id(contact_id)
-            program = programs.get(episode.program)
+            program = programs.get(at.program)
             if program is None or row_id in self.blocked:
                 continue
-            place = self._place_of(program, episode)
-            if place and (self._starts(program, episode) or row_id in self.there.lists.get(place, ())):
+            place = self._place_of(program, at)
+            if place and (self._starts(program, at) or row_id in self.there.lists.get(place, ())):
                 self._put(place, row_id, contact_id)
-            if self.settings.properties and episode.values:
-                self.values[row_id] = {**self.values.get(row_id, {}), **episode.values}
+            if self.settings.properties and at.values:
+                self.values[row_id] = {**self.values.get(row_id, {}), **at.values}
 
     def _show(self, decisions: Decisions, worked: Mapping[str, _Aim]) -> None:
         """What is shown of people in a program who are worked in another CRM: the values of their step.
@@ -370,28 +370,26 @@ class _Aim:
         to know on the way stays where the last step put them, until there is a next one.
         """
         programs = {program.name: program for program in self.programs}
-        for contact_id, episode in decisions.placed.items():
+        for contact_id, at in decisions.placed.items():
             row_id = None if self.records.owns(contact_id) else self.records.row_id(contact_id)
-            program = programs.get(episode.program)
+            program = programs.get(at.program)
             if row_id is None or program is None or row_id in self.blocked:
                 continue
-            if self.settings.properties and episode.values and self.settings.enroll != "none":
-                self.values[row_id] = {**self.values.get(row_id, {}), **episode.values}
-            place = self._place_of(program, episode) if episode.step_state == "written" else None
+            if self.settings.properties and at.values and self.settings.enroll != "none":
+                self.values[row_id] = {**self.values.get(row_id, {}), **at.values}
+            place = self._place_of(program, at) if at.step_state == "written" else None
             other = worked.get(f"{contact_id.partition(':')[0]}:")
             if place and other is not None and row_id in self.there.lists.get(place, ()):
-                there = other.there.lists.get(other._place_of(program, episode) or "", ())  # noqa: SLF001
+                there = other.there.lists.get(other._place_of(program, at) or "", ())  # noqa: SLF001
                 if other.records.row_id(contact_id) not in there:
                     self._put(place, row_id, contact_id)
 
-    def _starts(self, program: Program, episode: Episode) -> bool:
+    def _starts(self, program: Program, at: Placed) -> bool:
         """Whether this step is what puts the contact there, and the CRM has not confirmed it yet."""
-        return episode.step_state == "decided" and (
-            program.driver is not Driver.CRM or program.number(episode.step or "") == 0
-        )
+        return at.step_state == "decided" and (program.driver is not Driver.CRM or program.number(at.step or "") == 0)
 
-    def _place_of(self, program: Program, episode: Episode) -> str | None:
-        return place_of(program, episode, enroll=self.settings.enroll, owned=self.lists)
+    def _place_of(self, program: Program, at: Placed) -> str | None:
+        return place_of(program, at, enroll=self.settings.enroll, owned=self.lists)
 
     def _put(self, place: str, row_id: str, contact_id: str) -> None:
         if is_workflow(place):
@@ -404,13 +402,13 @@ class _Aim:
         programs = {program.name: program for program in self.programs}
         moves = []
         for move in decisions.move:
-            episode = decisions.placed.get(move.contact_id)
-            if move.state != "decided" or episode is None or episode.episode_id != move.episode_id:
+            at = decisions.placed.get(move.contact_id)
+            if move.state != "decided" or at is None or at.episode_id != move.episode_id:
                 moves.append(move)
                 continue
-            program = programs[episode.program]
-            place = self._place_of(program, episode) if self._starts(program, episode) else None
-            if place is not None and self._is_there(place, self._row_id(move.contact_id), episode):
+            program = programs[at.program]
+            place = self._place_of(program, at) if self._starts(program, at) else None
+            if place is not None and self._is_there(place, self._row_id(move.contact_id), at):
                 place = None
             moves.append(
                 replace(move, target=place, row_id=self._row_id(move.contact_id), destination=self.name)
@@ -419,14 +417,14 @@ class _Aim:
             )
         return Decided(decisions.enter, moves, decisions.exit, decisions.splits, decisions.answers)
 
-    def _is_there(self, place: str, row_id: str, episode: Episode) -> bool:
+    def _is_there(self, place: str, row_id: str, at: Placed) -> bool:
         """Whether the CRM holds already what the step writes: then no write will confirm it, and none has to."""
         if place:
             return row_id in self.there.lists.get(place, ())
         if not self.settings.properties:
             return True
         values = self.there.properties.get(row_id, {})
-        return all((values.get(name) or None) == (value or None) for name, value in episode.values.items())
+        return all((values.get(name) or None) == (value or None) for name, value in at.values.items())
 
     def _row_id(self, contact_id: str) -> str:
         """The record of somebody who is worked here."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from connector.model import PropertySpec, Segment
 from connector.program import personal
-from connector.program.model import Driver, Episode, Program
+from connector.program.model import Driver, Placed, Program
 from connector.targets import workflow_list
 
 
@@ -93,20 +93,20 @@ def step_lists(programs: Iterable[Program], lists: ListsLike, enroll: str) -> tu
     return tuple(names)
 
 
-def place_of(program: Program, episode: Episode, *, enroll: str, owned: Container[str]) -> str | None:
-    """What this episode's step writes to: a list, a workflow's target, "" for values alone; None: nothing.
+def place_of(program: Program, at: Placed, *, enroll: str, owned: Container[str]) -> str | None:
+    """What the step they are at writes to: a list, a workflow's target, "" for values alone; None: nothing.
 
     owned: The lists the playbook asks for.
     """
-    if episode.step is None or episode.step_state not in {"decided", "written"}:
+    if at.step is None or at.step_state not in {"decided", "written"}:
         return None
     by_crm = program.driver is Driver.CRM
     match enroll:
         case "list":
-            listed = program_list_name(program.name, None if by_crm else episode.step)
+            listed = program_list_name(program.name, None if by_crm else at.step)
             return listed if listed in owned else ""
         case "workflow":
-            number = program.number(episode.step)
+            number = program.number(at.step)
             own = program.steps[number].workflow if number is not None else None
             workflow = program.workflow if by_crm else own
             return workflow_list(workflow) if workflow else ""

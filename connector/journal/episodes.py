@@ -17,6 +17,7 @@ from connector.journal.leaving import leave
 from connector.journal.loading import day, each_once, in_chunks, made, moment, parsed, raw, whole_groups
 from connector.journal.merging import merge, remembered
 from connector.journal.program_tables import episode_steps, episodes, program_splits, versions
+from connector.journal.standing import Standing, standing
 from connector.journal.stepping import take
 from connector.journal.taking_back import Undone, take_back
 from connector.journal.versions import EPISODES, move_on
@@ -109,6 +110,14 @@ class Episodes:
         for rows in whole_groups(fetch, key=_FIELDS.index("contact_id"), size=_PAGE):
             yield from self._loaded(rows)
 
+    def standing(self) -> Iterator[Standing]:
+        """How every episode stands, in no order: what tells who needs a closer look. All pages are of one moment.
+
+        A transaction stays open until the last one is read: to be read at once.
+        """
+        with self._database.read() as connection:
+            yield from standing(connection, size=_PAGE)
+
     def open_spells(self) -> list[tuple[str, datetime, date]]:
         """(contact_id, entered_at, spell_started_on) of every open episode: what the warehouse measures from."""
         query = sa.select(episodes.c.contact_id, raw(episodes.c.entered_at), raw(episodes.c.spell_started_on))
@@ -118,17 +127,26 @@ class Episodes:
         started = each_once([row[2] for row in rows], day)
         return [(row[0], at, on) for row, at, on in zip(rows, entered, started, strict=True)]
 
-    def contacts(self) -> list[str]:
-        """Every contact that has an episode, open or not."""
-        with self._database.read() as connection:
-            return list(connection.execute(sa.select(episodes.c.contact_id).distinct()).scalars())
-
     def of(self, contact_id: str) -> list[Episode]:
         """This contact's episodes, newest first."""
         return self._select(episodes.c.contact_id == contact_id)
 
+    def about(self, contacts: Iterable[str]) -> list[Episode]:
+        """All episodes of these contacts, by contact, each one's newest first."""
+        found: list[Episode] = []
+        for chunk in in_chunks(sorted(set(contacts)), _CHUNK):
+            found += self._select(episodes.c.contact_id.in_(self._database.ids(chunk)))
+        return found
+
+    def these(self, episode_ids: Iterable[str]) -> list[Episode]:
+        """The episodes of these ids, by contact; an id there is none of is passed over."""
+        found: list[Episode] = []
+        for chunk in in_chunks(episode_ids, _CHUNK):
+            found += self._select(episodes.c.episode_id.in_(self._database.ids(chunk)))
+        return found
+
     def get(self, episode_id: str) -> Episode | None:
-        """The episode with this id, None if there is none."""
+        """The episode of this id, None if there is none."""
         found = self._select(episodes.c.episode_id == episode_id)
         return found[0] if found else None
 

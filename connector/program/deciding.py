@@ -22,7 +22,7 @@ from connector.program.codes import (
     TOLD_TO_WHO_ASKS,
 )
 from connector.program.entering import Draw
-from connector.program.model import HOLDOUT, Decisions, Driver, Episode, Person, Program, Split, Verdict
+from connector.program.model import HOLDOUT, Decisions, Driver, Episode, Person, Placed, Program, Split, Verdict
 from connector.program.offers import Reserved
 from connector.program.stillness import Stillness
 from connector.program.verdicts import Candidacy, Judge, Touch, Walk
@@ -82,9 +82,11 @@ class Deciding:
     due: list[Shortlist[tuple[Person, Walk, Touch]]] = field(init=False)
     late: Counter[tuple[str, str]] = field(default_factory=Counter)
     forgotten: Counter[str] = field(default_factory=Counter)
+    _sunsets: bool = field(init=False)
 
     def __post_init__(self) -> None:
         world = self.judge.world
+        self._sunsets = any(program.sunset.after_episodes is not None for program in world.programs)
         self.pools = [self._pool(program) for program in world.programs]
         self.due = [self.line(program) for program in world.programs]
 
@@ -114,25 +116,36 @@ class Deciding:
                 if person.segments or (asked and person.row["contact_id"] in asked):
                     self.take(person)
             elif nothing_new(person):
-                self.stays(person.row["contact_id"], person.episodes[0], person.segments)
+                episode = person.episodes[0]
+                self.stays(person.row["contact_id"], episode, Placed.by(episode), person.segments)
             else:
                 self.take(person)
 
-    def stays(self, contact_id: str, episode: Episode, segments: Sequence[str], *, waits: str | None = None) -> None:
-        """One contact of whom there is nothing new; `waits`: the code of DEFERRALS a due step waits for."""
+    def stays(
+        self, contact_id: str, alike: Episode, placed: Placed, segments: Sequence[str], *, waits: str | None = None
+    ) -> None:
+        """One contact of whom there is nothing new.
+
+        Args:
+            contact_id: Who.
+            alike: Their episode, or one of the same program, arm and step.
+            placed: Where they are; of no meaning for a holdout.
+            segments: What they are in.
+            waits: The code of DEFERRALS a due step waits for.
+        """
         asked = self.judge.world.asked
-        if episode.arm == HOLDOUT:
+        if alike.arm == HOLDOUT:
             self.decisions.held_out.add(contact_id)
             if asked:
                 self._answer(contact_id, NOT_NOW)
             return
         if asked:
-            self._answer(contact_id, IN_PROGRAM, episode.program)
-        if episode.step_state != cadence.UNDONE:
-            self.decisions.placed[contact_id] = episode
+            self._answer(contact_id, IN_PROGRAM, alike.program)
+        if alike.step_state != cadence.UNDONE:
+            self.decisions.placed[contact_id] = placed
         if waits is not None:
             self.deferred[waits].append(contact_id)
-        elsewhere = self.judge.quiet[episode.program].elsewhere
+        elsewhere = self.judge.quiet[alike.program].elsewhere
         if elsewhere and not elsewhere.isdisjoint(segments):
             self.deferred[entering.OTHER_PROGRAM].append(contact_id)
 
@@ -187,6 +200,8 @@ class Deciding:
             self.forgotten[episode.program] += 1
         if person.eligibility.reason is not None:
             self.excluded[person.eligibility.reason].append(contact_id)
+        if not self._sunsets and not any(one.held_out for one in person.episodes):
+            return
         ended = replace(
             episode, exited_at=world.now, exit_reason=reason, answered=exits.answered(episode, person.row, reason)
         )
@@ -237,11 +252,8 @@ class Deciding:
         self.due[place].add(key, person.row["contact_id"], (person, walk, touch), counts=True)
 
     def _place(self, episode: Episode, contact_id: str) -> None:
-        if episode.step_state == cadence.UNDONE:
-            return
-        if episode.contact_id != contact_id:
-            episode = replace(episode, contact_id=contact_id)
-        self.decisions.placed[contact_id] = episode
+        if episode.step_state != cadence.UNDONE:
+            self.decisions.placed[contact_id] = Placed.by(episode)
 
     # --- all together -------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from connector.rules.conditions import Condition
@@ -500,12 +500,27 @@ class Upcoming:
     what: str
 
 
+class Placed(NamedTuple):
+    """Where somebody in a program is: of their open episode what says on which list they belong, with which values."""
+
+    episode_id: str
+    program: str
+    step: str | None
+    step_state: str | None
+    values: Mapping[str, str | None]
+
+    @classmethod
+    def by(cls, episode: Episode) -> Placed:
+        """Where this episode puts its contact."""
+        return cls(episode.episode_id, episode.program, episode.step, episode.step_state, episode.values)
+
+
 @dataclass(slots=True)
 class Decisions:
     """What the programs decide for everybody in one run.
 
-    placed: contact_id → the open, treated episode as it will be once the decisions are carried out; everybody who
-        belongs on a step list. Holdouts are never in it.
+    placed: contact_id → where they will be once the decisions are carried out; everybody who belongs on a step list.
+        Holdouts are never in it.
     held_out: Contacts in nothing that is written.
     excluded: Code of EXCLUSIONS → contacts in a segment, or in a program, who may not be touched.
     deferred: Code of DEFERRALS → contacts who wait.
@@ -517,7 +532,7 @@ class Decisions:
     enter: list[Entry] = field(default_factory=list)
     move: list[Move] = field(default_factory=list)
     exit: list[Exit] = field(default_factory=list)
-    placed: dict[str, Episode] = field(default_factory=dict)
+    placed: dict[str, Placed] = field(default_factory=dict)
     held_out: set[str] = field(default_factory=set)
     excluded: dict[str, list[str]] = field(default_factory=dict)
     deferred: dict[str, list[str]] = field(default_factory=dict)

@@ -30,6 +30,8 @@ _EPISODES, _APART, _DOMAINS, _CODES, _WAYS, _QUEUES, _ALSO = (
     "shortlist_queues", "shortlist_also",
 )  # fmt: skip
 
+_STAGED = "episodes_given"
+
 UNSURE = -1
 """The answer about a kind that has none; 0 and above number the answers."""
 
@@ -170,13 +172,13 @@ class Shortlist:
         """The segments that somebody has together; people tell them by number."""
         return self._combinations
 
-    def sort(self, ways: Mapping[int, tuple[int, int]], queues: Collection[int], *, episodes: Sequence[str]) -> None:
+    def sort(self, ways: Mapping[int, tuple[int, int]], queues: Collection[int], *, episodes: pa.Table) -> None:
         """Decide what becomes of everybody.
 
         Args:
             ways: Combination → the program it leads into first, and the segment's rank there.
             queues: Programs whose candidates need not all be looked at.
-            episodes: Contacts who have one, ended or not.
+            episodes: All of them, ended or not: contact_id, episode_id, values (JSON), kind, open.
         """
         database = self._database
         self._keep(
@@ -186,7 +188,7 @@ class Shortlist:
             rank=[ways.get(number, (None, None))[1] for number in range(len(self._combinations))],
         )
         self._keep(_QUEUES, place=list(queues))
-        self._keep(_EPISODES, contact_id=episodes)
+        self._keep_episodes(episodes)
         sql = sql_files.render(
             "shortlisted",
             facts=_with_plain(),
@@ -212,8 +214,44 @@ class Shortlist:
 
     def inside(self) -> Iterator[pa.RecordBatch]:
         """Those who have an episode, ended or not, by id; `what` tells the silent ones from the others."""
-        sql = f"SELECT {_SAID}, timezone, what FROM {_PLACED} WHERE inside ORDER BY contact_id"
-        return iter(self._database.reader(sql, rows=_ROWS))
+        sql = f"SELECT {_SAID}, timezone, what FROM {_PLACED} SEMI JOIN {_EPISODES} USING (contact_id)"
+        return iter(self._database.reader(f"{sql} ORDER BY contact_id", rows=_ROWS))
+
+    def standing(
+        self, answer: Callable[[int, Sequence[str], str | None], int], *, alone: int, apart: Collection[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """The same, with `kind`, `episode_id` and `values` of an episode of each, and with how they stand.
+
+        Args:
+            answer: How all stand who are silent, of this kind, in these segments, and in this time zone.
+            alone: How those stand who are not like all others of their kind: `apart`, or with several episodes.
+            apart: Contacts of whom more is known.
+        """
+        database = self._database
+        self._keep(_APART, contact_id=apart)
+        people = (
+            f"(SELECT *, what = {INSIDE} AS silent, several OR contact_id IN (FROM {_APART}) AS apart "
+            f"FROM {_PLACED} JOIN {_EPISODES} USING (contact_id))"
+        )
+        alike = f"SELECT DISTINCT kind, combination, timezone FROM {people} WHERE silent AND NOT apart"
+        groups = database.rows(alike)
+        kinds, combinations, zones = zip(*groups, strict=True) if groups else ((), (), ())
+        stands = [answer(kind, self._combinations[number], zone) for kind, number, zone in groups]
+        self._keep(_KINDS, of_kind=kinds, together=combinations, there=zones, found=stands)
+        sql = (
+            f"SELECT {_SAID}, kind, episode_id, values, timezone, silent, "
+            f"CASE WHEN silent THEN CASE WHEN apart THEN {alone} ELSE found END END AS stands "
+            f"FROM {people} LEFT JOIN {_KINDS} ON of_kind = kind AND together = combination "
+            "AND there IS NOT DISTINCT FROM timezone ORDER BY contact_id"
+        )
+        return iter(database.reader(sql, rows=_ROWS))
+
+    def elsewhere(self) -> list[str]:
+        """Who has an open episode and was not gathered."""
+        found = self._database.rows(
+            f"SELECT contact_id FROM {_EPISODES} WHERE open AND contact_id NOT IN (SELECT contact_id FROM {_PLACED})"
+        )
+        return [row[0] for row in found]
 
     def waiting(self, queue: Waiting) -> Iterator[pa.RecordBatch]:
         """Who could enter and need not be looked at, with `held`; those who may be among the first are looked at."""
@@ -287,6 +325,16 @@ class Shortlist:
         self._database.drop(_PLACED, _DRAWN, _ALSO, _EPISODES)
         return self._handed_over()
 
+    def _keep_episodes(self, episodes: pa.Table) -> None:
+        """One row for whoever has any."""
+        self._database.connection.register(_STAGED, episodes)
+        self._database.execute(
+            f"CREATE OR REPLACE TEMP TABLE {_EPISODES} AS SELECT contact_id, any_value(episode_id) AS episode_id, "
+            "any_value(values) AS values, any_value(kind) AS kind, bool_or(open) AS open, count(*) > 1 AS several "
+            f"FROM {_STAGED} GROUP BY contact_id"
+        )
+        self._database.connection.unregister(_STAGED)
+
     def _keep(self, table: str, **columns: Any) -> None:
         """A temporary table with these columns."""
         import pyarrow as pa
@@ -332,7 +380,8 @@ def _types() -> Mapping[str, Any]:
 
     return {
         "contact_id": pa.string(), "domain": pa.string(), "combination": pa.int32(),
-        "place": pa.int32(), "rank": pa.int32(),
+        "place": pa.int32(), "rank": pa.int32(), "of_kind": pa.int32(), "together": pa.int32(),
+        "there": pa.string(), "found": pa.int32(),
     }  # fmt: skip
 
 

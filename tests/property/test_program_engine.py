@@ -21,7 +21,6 @@ from connector.program.engine import World, decide, verdict
 from connector.program.exits import HOLDS
 from connector.program.model import (
     HOLDOUT,
-    TREATED,
     Adjustment,
     CapSettings,
     Decisions,
@@ -187,7 +186,9 @@ def test_whoever_is_held_out_or_excluded_is_in_nothing(settings_: Program, crowd
         assert not written & (excluded - old) and not written & decided.held_out
         assert not moved & old
         assert not excluded & {entry.episode.contact_id for entry in decided.enter}
-        assert all(one.arm == TREATED for one in decided.placed.values())
+        held_out = {e.episode_id for one in run.people for e in one.episodes if e.held_out}
+        held_out |= {entry.episode.episode_id for entry in decided.enter if entry.episode.held_out}
+        assert held_out.isdisjoint(one.episode_id for one in decided.placed.values())
         waiting = {one.row["contact_id"] for one in run.people if any(e.open and e.held_out for e in one.episodes)}
         leaving = {one.contact_id for one in decided.exit}
         assert waiting - leaving <= decided.held_out

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from functools import reduce
 from typing import Any
 
 import pytest
 
-from connector.program import personal
+from connector.program import cadence, personal
 from connector.program.codes import ALWAYS_EXIT, DEFERRALS, EXCLUSIONS, EXITS
 from connector.program.columns import PERSON, SIGNALS
 from connector.program.engine import World, columns, decide, verdict
@@ -18,10 +19,12 @@ from connector.program.model import (
     CapSettings,
     Decisions,
     Driver,
+    Episode,
     HoldoutSettings,
     Offer,
     OfferSettings,
     Person,
+    Placed,
     SendSettings,
     StepSettings,
     SunsetSettings,
@@ -273,7 +276,7 @@ def test_somebody_dormant_enters_with_the_draw_and_the_permission_remembered() -
     assert one.outcome_until == NOW + 90 * DAY
     assert one.consent == {"basis": "consent_express", "until": None, "rule": "gdpr_strict: express consent"}
     assert (one.account_id, one.return_probability) == ("acc:9", 0.4)
-    assert decisions.placed == {"crm:1": one}
+    assert decisions.placed == {"crm:1": Placed.by(one)}
     assert verdict(told, contact).entry == entry
 
 
@@ -450,11 +453,17 @@ def taken(decisions: Decisions) -> list[tuple[str, str]]:
     return [(move.step, move.state) for move in decisions.move]
 
 
+def carried_out(decisions: Decisions, episode: Episode) -> Episode:
+    """The episode with its steps taken."""
+    return reduce(cadence.after, decisions.move, episode)
+
+
 def test_a_step_of_day_0_is_taken_on_entering() -> None:
     decisions = decide(world(program(steps=steps(0, 7))), [person()])
     assert taken(decisions) == [("reminder", "decided")]
-    one = decisions.placed["crm:1"]
+    one = carried_out(decisions, decisions.enter[0].episode)
     assert (one.step, one.step_state, one.touches) == ("reminder", "decided", 1)
+    assert decisions.placed == {"crm:1": Placed.by(one)}
     assert one.values == {"winback_program": "win-back", "winback_step": "reminder"} == decisions.move[0].values
     assert decisions.enter[0].episode.step is None
 
@@ -465,9 +474,12 @@ def test_a_step_whose_condition_does_not_hold_is_skipped_and_the_next_one_taken(
         StepSettings(name="unknown", day=1, when=condition("role = 'cto'")),
         StepSettings(name="offer", day=2, when=condition("step.name = 'unknown' and step.days_in_program = 3")),
     )
-    decisions = decide(world(program(steps=path)), [person(episodes=[episode(days_ago=3)])])
+    before = episode(days_ago=3)
+    decisions = decide(world(program(steps=path)), [person(episodes=[before])])
     assert taken(decisions) == [("reminder", "skipped"), ("unknown", "skipped"), ("offer", "decided")]
-    assert decisions.placed["crm:1"].touches == 1
+    one = carried_out(decisions, before)
+    assert one.touches == 1
+    assert decisions.placed == {"crm:1": Placed.by(one)}
 
 
 @pytest.mark.parametrize(("clicks", "due"), [(0, 9), (1, 3)])
@@ -576,10 +588,10 @@ def test_an_undone_step_is_on_no_list_and_never_taken_again() -> None:
 
 
 def test_after_a_long_pause_steps_are_made_up_for_one_by_one_with_the_gap_between() -> None:
-    contact = person(episodes=[episode(days_ago=20)])
-    decisions = decide(world(), [contact])
+    before = episode(days_ago=20)
+    decisions = decide(world(), [person(episodes=[before])])
     assert taken(decisions) == [("reminder", "decided")]
-    written = replace(decisions.placed["crm:1"], step_state="written")
+    written = replace(carried_out(decisions, before), step_state="written")
     for hours in (1, 48, 59):
         soon = world(now=NOW + timedelta(hours=hours))
         assert decide(soon, [person(episodes=[written])]).deferred == {"gap": ["crm:1"]}
@@ -605,7 +617,7 @@ def test_of_two_open_episodes_after_a_merge_the_first_program_keeps_its_own() ->
     mine, other = stepped(days_ago=2), stepped(days_ago=9, program="renewal")
     decisions = decide(told, [person(episodes=[mine, other]), person("crm:2", episodes=[stepped(days_ago=1)])])
     assert [(one.episode_id, one.reason) for one in decisions.exit] == [(other.episode_id, "merged")]
-    assert decisions.placed["crm:1"] == mine
+    assert decisions.placed["crm:1"] == Placed.by(mine)
 
 
 def test_an_episode_of_a_merged_contact_goes_on_under_the_survivor() -> None:

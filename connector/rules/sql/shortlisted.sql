@@ -17,7 +17,6 @@ SELECT
     f.opted_out_here,
     f.email,
     f.own,
-    f.inside,
     f.combination,
     w.place,
     w.rank,
@@ -30,6 +29,6 @@ SELECT
         WHEN f.last_active_on IS NULL OR w.place NOT IN (FROM {queues}) THEN {judged}
         ELSE {candidate}
     END::TINYINT AS what
-FROM (SELECT *, contact_id IN (FROM {episodes}) AS inside FROM {facts}) AS f
+FROM (SELECT *, contact_id IN (SELECT contact_id FROM {episodes}) AS inside FROM {facts}) AS f
 JOIN {kinds} AS k ON {same_kind}
 JOIN {ways} AS w USING (combination)
