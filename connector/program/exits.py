@@ -57,7 +57,7 @@ def reason(program: Program, episode: Episode, person: Person, facts: Row, *, or
         program: The episode's program.
         episode: The open episode.
         person: Its contact.
-        facts: The contact's row with the columns of the step and of feedback.
+        facts: The contact's row, with the columns of the step and of feedback where the program's conditions read any.
         ordered: An exit ordered from outside (`manual`, or what an integration reports).
     """
     enrolled = episode.entered_as == REQUESTED or _enrolled(program, person)

@@ -43,6 +43,7 @@ class Quiet:
     row: The signals of such a contact.
     stays: No signal ends the episode; False: that cannot be said in general.
     unless: Conditions over other columns that end it nevertheless.
+    ends_by_row: Whether what ends it reads the contact's row alone, nothing of the step and of feedback.
     earliest: For each step, the first day on which it can be due for such a contact.
     enrolling, elsewhere: Segments this program, and other programs, enroll from.
     """
@@ -50,6 +51,7 @@ class Quiet:
     row: Mapping[str, Any]
     stays: bool
     unless: tuple[Condition, ...]
+    ends_by_row: bool
     earliest: tuple[int, ...]
     enrolling: frozenset[str]
     elsewhere: frozenset[str]
@@ -59,11 +61,13 @@ def quiet_signals(program: Program, world: World) -> Quiet:
     """What can be said beforehand about everybody in a program of whom there is nothing new."""
     row = {**NOTHING_HAPPENED, AS_OF: world.as_of}
     ending = [condition for condition in (program.reactivated, program.converted) if condition is not None]
+    by_row = _ADDED.isdisjoint(name for one in ending for name in one.columns)
     others = frozenset(name for other in world.programs for name in other.enroll if other is not program)
     return Quiet(
         row=NOTHING_HAPPENED,
-        stays=not any(_ADDED.intersection(one.columns) or (_about_signals(one) and one.holds(row)) for one in ending),
+        stays=by_row and not any(_about_signals(one) and one.holds(row) for one in ending),
         unless=tuple(one for one in ending if not _about_signals(one)),
+        ends_by_row=by_row,
         earliest=tuple(
             min([step.day, *(change.day for change in step.adjust if _may_hold(change.when, row))])
             for step in program.steps

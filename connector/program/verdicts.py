@@ -126,13 +126,10 @@ class Judge:
         if program is None:
             return self.closing(episode, person, exits.LEFT_SEGMENT)
         zone, today = self.here(person.row.get("timezone"))
-        reason = exits.reason(
-            program,
-            episode,
-            person,
-            self._facts(person, episode, program, zone, today),
-            ordered=self.world.ordered.get(person.row["contact_id"]),
-        )
+        by_row = self.quiet[program.name].ends_by_row
+        facts = person.row if by_row else self._facts(person, episode, program, zone, today)
+        ordered = self.world.ordered.get(person.row["contact_id"])
+        reason = exits.reason(program, episode, person, facts, ordered=ordered)
         if reason is None and self._measured_elsewhere(person, episode):
             reason = "merged"
         if reason is None and self._completed(program, episode, zone, today):
