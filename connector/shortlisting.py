@@ -6,7 +6,6 @@ What is decided, and what everybody is seen as, is the same as when each is put 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import compress, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from connector.journal.episodes import Episodes
     from connector.journal.standing import Standing
     from connector.programs import Crowd, Seen, SeenTogether
     from connector.warehouse.shortlist import Alike, Shortlist
@@ -191,7 +189,7 @@ class _Pass:
                 ways[number] = (way.place, way.rank)
         pages = standing()
         known.sort(ways, queues, episodes=_table(pages))
-        return _examples(pages, crowd.workspace.journal.episodes)
+        return [episode for page in pages for _, episode in sorted(page.alike.items())]
 
     # --- those of whom all is known -------------------------------------------------------------------------
 
@@ -312,13 +310,6 @@ def _table(pages: Iterable[Standing]) -> pa.Table:
         pa.record_batch([page.contacts, page.episodes, page.values, page.kinds, page.open], schema) for page in pages
     )
     return pa.Table.from_batches(batches, schema)
-
-
-def _examples(pages: Iterable[Standing], journal: Episodes) -> list[Episode]:
-    """An episode of each kind, in the order of their numbers, as nobody's: what holds for it does so for whoever."""
-    wanted = [example for page in pages for _, example in sorted(page.examples.items())]
-    found = {episode.episode_id: replace(episode, contact_id="") for episode in journal.these(wanted)}
-    return [found[episode_id] for episode_id in wanted]
 
 
 LOOKED_AT, STAYS, DUE, ALONE = range(4)

@@ -138,13 +138,6 @@ class Episodes:
             found += self._select(episodes.c.contact_id.in_(self._database.ids(chunk)))
         return found
 
-    def these(self, episode_ids: Iterable[str]) -> list[Episode]:
-        """The episodes of these ids, by contact; an id there is none of is passed over."""
-        found: list[Episode] = []
-        for chunk in in_chunks(episode_ids, _CHUNK):
-            found += self._select(episodes.c.episode_id.in_(self._database.ids(chunk)))
-        return found
-
     def get(self, episode_id: str) -> Episode | None:
         """The episode of this id, None if there is none."""
         found = self._select(episodes.c.episode_id == episode_id)

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
-from connector.journal.loading import raw
+from connector.journal.loading import moment, raw
 from connector.journal.program_tables import episodes
+from connector.program.model import Episode
 
 _OWN = (*(episodes.c[name] for name in ("contact_id", "episode_id", "properties")), episodes.c.exited_at.is_(None))
+_SAID = ("program", "entered_as", "arm", "step", "step_state", "variant", "branch", "offer", "exit_reason")
+_MOMENTS = ("entered_at", "step_at", "send_at", "exited_at")
 _ALIKE = (
-    *(
-        episodes.c[name]
-        for name in (
-            "program", "entered_as", "arm", "step", "step_state", "entered_at", "step_at", "send_at", "exited_at",
-            "answered", "variant", "branch", "offer",
-        )
-    ),
+    *(episodes.c[name] for name in (*_SAID, *_MOMENTS)),
+    episodes.c.answered,
     episodes.c.code.is_not(None),
-)  # fmt: skip
+)
+_SOMEBODYS_CODE = "somebody's"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Some episodes; all but `examples` have an entry for each.
+    """Some episodes; all but `alike` have an entry for each.
 
     contacts: Whose they are. episodes: Their ids. values: The properties written with the newest step, in JSON.
     open: Whether they have not ended.
     kinds: A number that two share which are in the same program, entered as and when, arm, step with its state and
         moments, variant, branch, offer (with a code or without) and end, and both were answered or not.
-    examples: By the number of every kind that no page before this one had, the id of one of its episodes.
+    alike: By the number of every kind that no page before this one had, an episode that says what they share, and
+        nothing else: it is nobody's.
     """
 
     contacts: Sequence[str]
@@ -40,7 +42,7 @@ class Standing:
     values: Sequence[str]
     open: Sequence[bool]
     kinds: Sequence[int]
-    examples: Mapping[int, str]
+    alike: Mapping[int, Episode]
 
 
 def standing(connection: sa.Connection, *, size: int) -> Iterator[Standing]:
@@ -51,6 +53,21 @@ def standing(connection: sa.Connection, *, size: int) -> Iterator[Standing]:
         known = len(numbers)
         kinds = [numbers.setdefault(row[len(_OWN) :], len(numbers)) for row in rows]
         contacts, ids, properties, is_open, *_ = zip(*rows, strict=True)
-        one_of = dict(zip(kinds, ids, strict=True))
-        examples = {kind: one_of[kind] for kind in range(known, len(numbers))}
-        yield Standing(contacts, ids, properties, tuple(map(bool, is_open)), kinds, examples)
+        alike = {number: _nobodys(kind) for kind, number in islice(numbers.items(), known, None)}
+        yield Standing(contacts, ids, properties, tuple(map(bool, is_open)), kinds, alike)
+
+
+def _nobodys(kind: tuple[Any, ...]) -> Episode:
+    """An episode of this kind."""
+    *told, answered, has_code = kind
+    said: dict[str, Any] = dict(zip(_SAID, told, strict=False))
+    moments: dict[str, Any] = dict(zip(_MOMENTS, map(moment, told[len(_SAID) :]), strict=True))
+    return Episode(
+        episode_id="",
+        contact_id="",
+        spell_started_on=date.min,
+        answered=bool(answered),
+        code=_SOMEBODYS_CODE if has_code else None,
+        **said,
+        **moments,
+    )
