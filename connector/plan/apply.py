@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from connector.errors import StalePlan
 from connector.failpoints import failpoint
+from connector.model import Outcome
 from connector.plan.document import Plan
 from connector.plan.guards import raise_tripped
 from connector.plan.outcome import ApplyReport, Refusal
@@ -70,6 +71,7 @@ def apply_plan(plan: Plan, context: ApplyContext, *, undo_path: Path) -> ApplyRe
     failpoint("apply.finished")
     if walk.stopped is None and journal.plans.get(plan.plan_id) is not None:
         journal.plans.mark_applied(plan.plan_id, context.run_id)
+    walk.outcomes[Outcome.UNKNOWN] += _still_unknown(context, plan.destination)
     return walk.report(api_calls=meter.calls(), seconds=meter.seconds())
 
 
@@ -144,6 +146,12 @@ def _settle_earlier(context: ApplyContext, name: str) -> None:
     recovered = recover(context.journal, context.destination, name=name, clock=context.clock, merged=context.merged)
     if recovered.batches:
         context.reporter.line(str(recovered))
+
+
+def _still_unknown(context: ApplyContext, name: str) -> int:
+    """Rows of earlier runs of which the destination cannot tell yet what became of them."""
+    left = context.journal.ledger.unresolved(name)
+    return sum(len(batch.undecided) for batch in left if batch.run_id != context.run_id)
 
 
 def _done_before(plan: Plan, journal: Journal) -> Done:

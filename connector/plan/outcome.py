@@ -26,6 +26,7 @@ class Refusal:
 class ApplyReport:
     """What an apply did, in rows.
 
+    unknown: Rows that may have been written, by this run or an earlier one, and of which the CRM cannot tell yet.
     skipped: Rows left out because consent was withdrawn since the plan was made, by reason code.
     stopped: Why it ended before the plan did: quota, credentials, a system that is down. Applying the same plan again
         takes it up from there.

@@ -592,6 +592,12 @@ class Walk:
             return
         for batch_id, unknown in self.unsettled.items():
             batch = self.ledger.get(batch_id)
+            if batch is not None and batch.undecided:
+                self.notices.append(
+                    f"{len(batch.undecided):,} enrollments got no answer, and the workflow cannot tell yet: "
+                    "nothing more is written about these contacts until it can"
+                )
+                continue
             lost = [row for row in batch.rows if row not in batch.outcomes] if batch is not None else []
             self.outcomes[Outcome.UNKNOWN] -= unknown
             self.outcomes[Outcome.WRITTEN] += unknown - len(lost)

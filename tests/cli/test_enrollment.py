@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import requests
 
-from tests.cli.test_program import DORMANT, STEPS, run, step_lists, use, with_program
+from tests.cli.test_program import DORMANT, STEPS, day, run, step_lists, use, with_program
 
 
 def workflow(sandbox, name: str, **more) -> dict:
@@ -58,7 +60,8 @@ def test_with_the_crm_doing_the_waiting_there_is_one_list_and_the_exit_is_ours(a
     assert told["exits"] == {"reactivated": 1}
 
 
-def test_direct_enrollment_enrolls_each_contact_once_and_takes_out_who_comes_back(acme, sandbox):
+def enrolling_directly(acme, sandbox) -> None:
+    """A program whose steps each enroll in a workflow of their own."""
     flows = {step: workflow(sandbox, step, list=None, again=False) for step in STEPS}
     steps = {
         f"{{name: {step}, day: {day}}}": f'{{name: {step}, day: {day}, workflow: "{flows[step]["workflow_id"]}"}}'
@@ -69,6 +72,10 @@ def test_direct_enrollment_enrolls_each_contact_once_and_takes_out_who_comes_bac
         "lists: {segments: true, steps: true}", "lists: {segments: true}, enroll: workflow"
     )
     acme.config.write_text(text)
+
+
+def test_direct_enrollment_enrolls_each_contact_once_and_takes_out_who_comes_back(acme, sandbox):
+    enrolling_directly(acme, sandbox)
     checked = acme.run("check")
     assert checked.code == 0, checked.out + checked.err
     run(acme, 0)
@@ -77,3 +84,22 @@ def test_direct_enrollment_enrolls_each_contact_once_and_takes_out_who_comes_bac
     days_go_by(acme, sandbox, 3)
     assert all(len(passages) == 1 for passages in enrollments(sandbox, "reminder").values())
     assert not step_lists(sandbox)
+
+
+def test_enrollments_nobody_can_tell_of_yet_are_counted_as_unknown_until_the_crm_can(acme, sandbox):
+    enrolling_directly(acme, sandbox)
+    run(acme, 0)
+    sandbox.advance(86_400)
+    lost = {"kind": "reset", "path": "/enrollments/contacts/", "when": "before", "calls": [2, 5]}
+    sandbox.control("POST", "faults", faults=[lost])
+    told = [acme.run("run", "--json", now=day(1)) for _ in range(2)]
+    assert [(done.code, done.json["unknown"], done.json["rejected"]) for done in told] == [(3, 2, 0)] * 2
+    assert told[0].json["written"] > 0
+    assert "2 cannot be told yet" in told[1].err
+    assert len(enrollments(sandbox, "reminder")) == len(DORMANT) - 2
+    sandbox.advance(3600)
+    after = acme.run("run", "--json", now=day(1) + timedelta(hours=1))
+    assert (after.code, after.json["unknown"], after.json["rejected"]) == (0, 0, 0)
+    assert {contact: len(passages) for contact, passages in enrollments(sandbox, "reminder").items()} == dict.fromkeys(
+        DORMANT, 1
+    )
