@@ -6,6 +6,7 @@ What is decided, and what everybody is seen as, is the same as when each is put 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from itertools import compress, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ from connector.program.due import Dues
 from connector.program.eligibility import NOBODY_SUPPRESSED, eligibility
 from connector.program.entering import DAILY_CAP
 from connector.program.hygiene import address_problem
-from connector.program.model import Decisions, Eligibility, Episode, Person, Placed
+from connector.program.model import Decisions, Eligibility, Episode, Person, Placed, Verdict
 from connector.program.stillness import Stillness
 from connector.program.verdicts import Judge
+from connector.program.windows import day_in
 from connector.warehouse.rows import values_of
-from connector.warehouse.shortlist import INSIDE, UNSURE, Waiting
+from connector.warehouse.shortlist import INSIDE, UNSURE, Group, Waiting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -227,15 +229,19 @@ class _Pass:
         judged = known.elsewhere()
         also: list[str] = []
         due: list[DueOne] = []
-        for batch in known.standing(standing.of_kind, alone=ALONE, apart=standing.heard_of):
-            stay, wait, look, alone, heard = (_where(batch, how) for how in (STAYS, DUE, LOOKED_AT, ALONE, None))
+        for batch in known.standing(
+            standing.of_group, alone=ALONE, apart=standing.heard_of, entered_on=standing.entered_on
+        ):
+            stay, wait, out = (_where(batch, how) for how in (STAYS, DUE, OUT))
+            look, alone, heard = (_where(batch, how) for how in (LOOKED_AT, ALONE, None))
             for contact_id, episode, placed, segments, _ in self._placed(stay, alike):
                 self.deciding.stays(contact_id, episode, placed, segments)
             due += self._placed(wait, alike)
             also += values_of(look.column("contact_id"))
             also += self._alone(alone, standing)
             judged += values_of(heard.column("contact_id"))
-            for some in (*known.alike(stay), *known.alike(wait)):
+            self._out(out, standing)
+            for some in (*known.alike(stay), *known.alike(wait), *known.alike(out)):
                 self._show(some, ELIGIBLE)
         judged += also
         self._read_touches([*judged, *(contact_id for contact_id, *_ in due)])
@@ -252,6 +258,13 @@ class _Pass:
             episode = alike[kind]
             placed = Placed(episode_id, episode.program, episode.step, episode.step_state, values)
             yield contact_id, episode, placed, combinations[number], zone
+
+    def _out(self, batch: pa.RecordBatch, standing: _Standing) -> None:
+        """Leave those out who were in a program before, and whose silence goes on."""
+        columns = (values_of(batch.column(name)) for name in ("contact_id", "kind", "combination", "timezone"))
+        for contact_id, kind, number, zone in zip(*columns, strict=True):
+            found = standing.barred[Group(kind, number, zone, again=False)]
+            self.deciding.barred(contact_id, self.known.combinations[number], found)
 
     def _alone(self, batch: pa.RecordBatch, standing: _Standing) -> Iterator[str]:
         """Leave those where they are who have to be asked about one by one; gives those to be looked at."""
@@ -312,8 +325,8 @@ def _table(pages: Iterable[Standing]) -> pa.Table:
     return pa.Table.from_batches(batches, schema)
 
 
-LOOKED_AT, STAYS, DUE, ALONE = range(4)
-"""How somebody silent stands: to be judged, left in place, in place but for a step that may be due, not known yet."""
+LOOKED_AT, STAYS, DUE, OUT, ALONE = range(5)
+"""How somebody silent stands: to be judged, left in place, there but for a step that may be due, left out, unknown."""
 
 
 def _where(batch: pa.RecordBatch, stands: int | None) -> pa.RecordBatch:
@@ -332,16 +345,30 @@ class _Standing:
         self.dues = Dues(run.judge)
         self.heard_of = frozenset().union(world.ordered, world.feedback, world.said)
         """Whoever is not like all others of their kind."""
+        self.entered_on = [day_in(episode.entered_at, world.zone) for episode in alike]
+        self.barred: dict[Group, Verdict] = {}
+        """Why those are left out who are OUT."""
+        self._run = run
         self._alike = alike
         self._still = Stillness(run.judge)
         self._redeemable = run.crowd.redeemable
 
-    def of_kind(self, kind: int, segments: Sequence[str], zone: str | None) -> int:
-        """LOOKED_AT, STAYS or DUE: all who have a single episode, of this kind."""
-        return self.of("", (self._alike[kind],), segments, zone)
+    def of_group(self, group: Group) -> int:
+        """Any but ALONE."""
+        episode, segments = self._alike[group.kind], self._run.known.combinations[group.combination]
+        if episode.open or group.again or (episode.code and episode.offer in self._redeemable):
+            return self.of("", (episode,), segments, group.timezone)
+        # Of their silence only that it began before they entered is asked.
+        silent_since = self.entered_on[group.kind] - timedelta(days=1)
+        row = {"contact_id": "", "timezone": group.timezone, "last_active_on": silent_since}
+        found = self._run.judge.outside(Person(row, segments, (episode,), ELIGIBLE))
+        if not isinstance(found, Verdict):
+            return LOOKED_AT
+        self.barred[group] = found
+        return OUT
 
     def of(self, contact_id: str, episodes: Sequence[Episode], segments: Sequence[str], zone: str | None) -> int:
-        """The same of somebody alone, who is not DUE."""
+        """LOOKED_AT, STAYS or DUE: somebody alone."""
         # Whether a code of theirs has been redeemed since is read off the row.
         if any(episode.code and episode.offer in self._redeemable for episode in episodes):
             return LOOKED_AT

@@ -16,10 +16,11 @@ from connector.program.model import Episode
 
 _OWN = (*(episodes.c[name] for name in ("contact_id", "episode_id", "properties")), episodes.c.exited_at.is_(None))
 _SAID = ("program", "entered_as", "arm", "step", "step_state", "variant", "branch", "offer", "exit_reason")
-_MOMENTS = ("entered_at", "step_at", "send_at", "exited_at")
+_MOMENTS = ("entered_at", "step_at", "send_at", "exited_at", "outcome_until")
 _ALIKE = (
     *(episodes.c[name] for name in (*_SAID, *_MOMENTS)),
     episodes.c.answered,
+    episodes.c.touches > 0,
     episodes.c.code.is_not(None),
 )
 _SOMEBODYS_CODE = "somebody's"
@@ -32,7 +33,8 @@ class Standing:
     contacts: Whose they are. episodes: Their ids. values: The properties written with the newest step, in JSON.
     open: Whether they have not ended.
     kinds: A number that two share which are in the same program, entered as and when, arm, step with its state and
-        moments, variant, branch, offer (with a code or without) and end, and both were answered or not.
+        moments, variant, branch, offer (with a code or without), end and outcome, and both were touched and answered,
+        or not.
     alike: By the number of every kind that no page before this one had, an episode that says what they share, and
         nothing else: it is nobody's.
     """
@@ -59,7 +61,7 @@ def standing(connection: sa.Connection, *, size: int) -> Iterator[Standing]:
 
 def _nobodys(kind: tuple[Any, ...]) -> Episode:
     """An episode of this kind."""
-    *told, answered, has_code = kind
+    *told, answered, touched, has_code = kind
     said: dict[str, Any] = dict(zip(_SAID, told, strict=False))
     moments: dict[str, Any] = dict(zip(_MOMENTS, map(moment, told[len(_SAID) :]), strict=True))
     return Episode(
@@ -67,6 +69,7 @@ def _nobodys(kind: tuple[Any, ...]) -> Episode:
         contact_id="",
         spell_started_on=date.min,
         answered=bool(answered),
+        touches=int(touched),
         code=_SOMEBODYS_CODE if has_code else None,
         **said,
         **moments,

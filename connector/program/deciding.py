@@ -159,7 +159,7 @@ class Deciding:
             return
         found = self.judge.outside(person)
         if isinstance(found, Verdict):
-            self._barred(person, found)
+            self.barred(person.row["contact_id"], person.segments, found)
         else:
             self._candidate(person, found)
 
@@ -212,8 +212,8 @@ class Deciding:
         elif person.eligibility.reason is None and entering.sunset_until(after.episodes, person.row, world) is not None:
             self.decisions.sunset.add(contact_id)
 
-    def _barred(self, person: Person, found: Verdict) -> None:
-        contact_id = person.row["contact_id"]
+    def barred(self, contact_id: str, segments: Sequence[str], found: Verdict) -> None:
+        """One contact without an open episode who does not enter, for this reason."""
         if found.reason is not None:
             self._answer(contact_id, _told_to_who_asks(found.reason))
         if found.state == "excluded":
@@ -226,7 +226,7 @@ class Deciding:
             self.decisions.sunset.add(contact_id)
         waits = found.reason is not None and found.state != "none"
         world = self.judge.world
-        ways = entering.ways(world.programs, person.segments, world.asked.get(contact_id, ()))
+        ways = entering.ways(world.programs, segments, world.asked.get(contact_id, ()))
         if waits and next(ways, None) is not None:
             self.deferred[found.reason or ""].append(contact_id)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connector.program.hygiene import ADDRESS_LONGEST, LOCAL_LONGEST, PLAIN_LOCAL, ROLES
 from connector.program.shortlist import PLAIN, SAME, THERE, YES_OR_NO
@@ -19,6 +19,8 @@ from connector.warehouse.database import Database, day_literal, literal
 from connector.warehouse.rows import values_of
 
 if TYPE_CHECKING:
+    from datetime import date
+
     import pyarrow as pa
 
     from connector.warehouse.features import Made
@@ -54,6 +56,18 @@ class Waiting:
     share: float
     by_account: bool
     room: int
+
+
+class Group(NamedTuple):
+    """Silent ones with a single episode who are alike in all that is asked of many.
+
+    kind: Of their episodes. combination: Of segments. again: Whether they were active again since they entered.
+    """
+
+    kind: int
+    combination: int
+    timezone: str | None
+    again: bool
 
 
 class Alike:
@@ -218,31 +232,39 @@ class Shortlist:
         return iter(self._database.reader(f"{sql} ORDER BY contact_id", rows=_ROWS))
 
     def standing(
-        self, answer: Callable[[int, Sequence[str], str | None], int], *, alone: int, apart: Collection[str]
+        self,
+        answer: Callable[[Group], int],
+        *,
+        alone: int,
+        apart: Collection[str],
+        entered_on: Sequence[date],
     ) -> Iterator[pa.RecordBatch]:
-        """The same, with `kind`, `episode_id` and `values` of an episode of each, and with how they stand.
+        """The same, with `kind`, `episode_id` and `values` of an episode of each, and with how they stand (`stands`).
 
         Args:
-            answer: How all stand who are silent, of this kind, in these segments, and in this time zone.
-            alone: How those stand who are not like all others of their kind: `apart`, or with several episodes.
+            answer: How all of a group stand.
+            alone: How those silent ones stand who are in no group: `apart`, or with several episodes.
             apart: Contacts of whom more is known.
+            entered_on: The day on which those of each kind entered.
         """
         database = self._database
         self._keep(_APART, contact_id=apart)
+        self._keep(_WAYS, of_kind=range(len(entered_on)), entered_on=entered_on)
         people = (
-            f"(SELECT *, what = {INSIDE} AS silent, several OR contact_id IN (FROM {_APART}) AS apart "
-            f"FROM {_PLACED} JOIN {_EPISODES} USING (contact_id))"
+            f"(SELECT *, what = {INSIDE} AS silent, several OR contact_id IN (FROM {_APART}) AS apart, "
+            "coalesce(last_active_on >= entered_on, false) AS again "
+            f"FROM {_PLACED} JOIN {_EPISODES} USING (contact_id) JOIN {_WAYS} ON of_kind = kind)"
         )
-        alike = f"SELECT DISTINCT kind, combination, timezone FROM {people} WHERE silent AND NOT apart"
-        groups = database.rows(alike)
-        kinds, combinations, zones = zip(*groups, strict=True) if groups else ((), (), ())
-        stands = [answer(kind, self._combinations[number], zone) for kind, number, zone in groups]
-        self._keep(_KINDS, of_kind=kinds, together=combinations, there=zones, found=stands)
+        alike = f"SELECT DISTINCT kind, combination, timezone, again FROM {people} WHERE silent AND NOT apart"
+        groups = [Group(*row) for row in database.rows(alike)]
+        kinds, combinations, zones, again = zip(*groups, strict=True) if groups else ((), (), (), ())
+        stands = [answer(group) for group in groups]
+        self._keep(_KINDS, of_kind=kinds, together=combinations, there=zones, since=again, found=stands)
         sql = (
-            f"SELECT {_SAID}, kind, episode_id, values, timezone, silent, "
+            f"SELECT {_SAID}, kind, episode_id, values, timezone, again, "
             f"CASE WHEN silent THEN CASE WHEN apart THEN {alone} ELSE found END END AS stands "
-            f"FROM {people} LEFT JOIN {_KINDS} ON of_kind = kind AND together = combination "
-            "AND there IS NOT DISTINCT FROM timezone ORDER BY contact_id"
+            f"FROM (SELECT * EXCLUDE (of_kind) FROM {people}) LEFT JOIN {_KINDS} ON of_kind = kind "
+            "AND together = combination AND there IS NOT DISTINCT FROM timezone AND since = again ORDER BY contact_id"
         )
         return iter(database.reader(sql, rows=_ROWS))
 
@@ -381,7 +403,7 @@ def _types() -> Mapping[str, Any]:
     return {
         "contact_id": pa.string(), "domain": pa.string(), "combination": pa.int32(),
         "place": pa.int32(), "rank": pa.int32(), "of_kind": pa.int32(), "together": pa.int32(),
-        "there": pa.string(), "found": pa.int32(),
+        "there": pa.string(), "since": pa.bool_(), "found": pa.int32(), "entered_on": pa.date32(),
     }  # fmt: skip
 
 

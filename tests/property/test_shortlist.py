@@ -131,7 +131,7 @@ def test_what_is_published_is_the_same_by_both_ways(seed):
 
 
 def test_many_are_not_looked_at_one_by_one_and_every_short_cut_is_taken():
-    looked_at, shortcuts = 0, dict.fromkeys(("stays", "held_out", "waiting", "due"), 0)
+    looked_at, shortcuts = 0, dict.fromkeys(("stays", "held_out", "waiting", "due", "out"), 0)
     everybody = 0
     for seed, calm in ((3, False), (8, False), (3, True)):
         with (
@@ -141,12 +141,14 @@ def test_many_are_not_looked_at_one_by_one_and_every_short_cut_is_taken():
                 shortlisting.Deciding, "stays", autospec=True, side_effect=shortlisting.Deciding.stays
             ) as stays,
             mock.patch.object(shortlisting.Dues, "fate", autospec=True, side_effect=shortlisting.Dues.fate) as due,
+            mock.patch.object(shortlisting._Pass, "_out", autospec=True, side_effect=shortlisting._Pass._out) as out,
         ):
             decisions, people, _ = drawn.decided(shortlist=True)
         everybody += len(people)
         looked_at += one.call_count
         shortcuts["stays"] += stays.call_count
         shortcuts["due"] += due.call_count
+        shortcuts["out"] += sum(len(call.args[1]) for call in out.call_args_list)
         shortcuts["held_out"] += len(decisions.held_out)
         shortcuts["waiting"] += len(decisions.deferred.get("daily_cap", ()))
     assert looked_at < everybody * 3 / 4

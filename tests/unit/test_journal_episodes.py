@@ -174,11 +174,11 @@ def test_what_is_told_of_a_kind_holds_for_all_of_it_but_whose_they_are_what_was_
     told, alike = stand(journal)
     nobodys = {f.name: getattr(alike[0], f.name) for f in fields(alike[0])}
     own = ("contact_id", "episode_id", "spell_started_on", "unit", "stratum", "share", "values", "touches")
-    own += ("outcome_until", "account_id", "return_probability", "consent")
+    own += ("account_id", "return_probability", "consent")
     for episode in journal.episodes.everybody():
         found = alike[told[episode.episode_id][1]]
         assert (found.code is None) == (episode.code is None)
-        theirs = {name: nobodys[name] for name in own} | {"code": found.code}
+        theirs = {name: nobodys[name] for name in own} | {"code": found.code, "touches": min(1, episode.touches)}
         assert replace(episode, **theirs) == found
     assert len(alike) == 4
 
