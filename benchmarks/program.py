@@ -152,14 +152,14 @@ def checked_segments() -> list[Any]:
     return [CheckedSegment(Segment(name, where, group), parse(where, where=None)) for name, group, where in SEGMENTS]
 
 
-def entries(warehouse: Any, episodes: int) -> Any:
-    """So many dormant contacts who may be mailed, entered over three weeks, in the silence they were in: a table."""
+def entries(warehouse: Any, episodes: int | None) -> Any:
+    """So many (None: all) silent contacts who may be mailed, entered over three weeks, in the silence they were in."""
     return warehouse._database.arrow(  # noqa: SLF001 - a benchmark makes its own state
         "SELECT c.contact_id, now_at - ((hash(c.contact_id) % 21 + 1) * INTERVAL 1 DAY) AS entered_at, "
         "a.last_date + 1 AS spell_started_on FROM activity AS a JOIN contacts AS c USING (contact_key), "
         f"(SELECT TIMESTAMPTZ '{NOW.isoformat()}' AS now_at) WHERE a.last_date < DATE '{TODAY - timedelta(days=51)}' "
         "AND c.can_email AND NOT c.opted_out AND NOT c.bounced AND c.attributes LIKE '%consent_express%' "
-        f"ORDER BY hash(c.contact_id) LIMIT {episodes}"
+        f"ORDER BY hash(c.contact_id) {'' if episodes is None else f'LIMIT {episodes}'}"
     )
 
 
@@ -286,6 +286,39 @@ def enter(folder: Path) -> dict[str, float]:
         return {"rows": len(entered)}
 
 
+def age(folder: Path) -> dict[str, float]:
+    """Let all others who are as silent have been in the program before, to its end."""
+    from connector.program.model import HOLDOUT, TREATED, Entry, Episode, Exit
+
+    with open_warehouse(folder, LOADED) as warehouse:
+        others = entries(warehouse, None).to_pylist()[EPISODES:]
+    entered, ended = [], []
+    for number, row in enumerate(others):
+        at = NOW - timedelta(days=40 + number % 20)
+        episode = Episode(
+            episode_id=f"win-back/{row['contact_id']}/{row['spell_started_on']}",
+            contact_id=row["contact_id"],
+            program="win-back",
+            spell_started_on=row["spell_started_on"],
+            entered_at=at,
+            entered_as="dormant_60",
+            arm=TREATED if number % 10 else HOLDOUT,
+            stratum="dormant_60",
+            outcome_until=at + timedelta(days=90),
+        )
+        entered.append(Entry(episode))
+        ended.append(Exit(episode.episode_id, episode.contact_id, "completed", at + timedelta(days=30)))
+    with workspace(folder) as opened:
+        opened.journal.episodes.enter(entered, run_id="long ago")
+        opened.journal.episodes.exit(ended, run_id="lately")
+    return {"rows": len(others)}
+
+
+def day_after_age(folder: Path) -> dict[str, Any]:
+    """The same day where everybody silent is in the program or has been."""
+    return {f"{name}, all silent ones were in it": found for name, found in day(folder).items() if name == "program"}
+
+
 class Stopwatch:
     """Wall and processor seconds, and what memory the process had held by then."""
 
@@ -382,9 +415,9 @@ def digest(decisions: Any) -> str:
 
 JOBS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "load": load, "enter": enter, "day": day, "program one by one": one_by_one, "people": people,
-    "people with their hours": best_hours,
+    "people with their hours": best_hours, "age": age, "day after age": day_after_age,
 }  # fmt: skip
-PREPARING = frozenset({"load", "enter"})
+PREPARING = frozenset({"load", "enter", "age"})
 EPISODES = 200_000
 
 
