@@ -535,6 +535,8 @@ class ProgramWorld:
         # What people said.
         self.said_no: dict[str, str] = {}
         self.snoozed: dict[str, datetime] = {}
+        self.said_at: dict[str, datetime] = {}
+        """When each was last heard to say no, or not now."""
         self.suppressed: set[str] = set()
         self.granted: dict[str, datetime] = {}
         self.in_flight: set[str] = set()
@@ -638,10 +640,13 @@ class ProgramWorld:
         """Why nothing may be written about this contact now; from what we were told, not from any code of ours."""
         known = self.facts.everybody[contact_id]
         formerly = self.formerly(contact_id)
+        back = max((self.granted[who] for who in formerly if who in self.granted), default=None)
         for who in formerly:
-            if who in self.said_no:
+            # The last word of one person counts, also where it was said before two records became theirs.
+            lifted = back is not None and who in self.said_at and back > self.said_at[who]
+            if who in self.said_no and not (lifted and self.said_no[who] != "erased"):
                 return f"{who} {self.said_no[who]}"
-            if self.snoozed.get(who, self.clock.now()) > self.clock.now():
+            if self.snoozed.get(who, self.clock.now()) > self.clock.now() and not lifted:
                 return "snoozed"
         if known.merged_into is not None:
             return "merged"
@@ -649,7 +654,6 @@ class ProgramWorld:
             return "deleted"
         if known.email in self.suppressed and not self.of_an_older_plan:
             return "suppressed"
-        back = max((self.granted[who] for who in formerly if who in self.granted), default=None)
         heard = [at for at in (known.complained_at, known.unsubscribed_at) if at is not None]
         if known.opted_out or known.bounced or (heard and (back is None or back <= max(heard))):
             return "the facts say no"
@@ -697,6 +701,7 @@ class ProgramWorld:
         if address:
             self.suppressed.add(known.email)
         elif status is Status.SNOOZED and until is not None:
+            self.said_at[known.contact_id] = self.clock.now()
             self.snoozed[known.contact_id] = max(until, self.snoozed.get(known.contact_id, until))
         elif status is Status.RESUBSCRIBED:
             self.granted[known.contact_id] = self.clock.now()
@@ -707,6 +712,7 @@ class ProgramWorld:
         else:
             for who in self.formerly(known.contact_id):
                 self.granted.pop(who, None)
+            self.said_at[known.contact_id] = self.clock.now()
             if self.said_no.get(known.contact_id) != "erased":
                 self.said_no[known.contact_id] = str(status)
 
