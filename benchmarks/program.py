@@ -251,9 +251,26 @@ def workspace(folder: Path) -> Any:
     return Workspace.load(folder / "winback.yaml", clock=Still(), reporter=Quiet(), environ={})
 
 
+def episode_of(number: int, row: dict[str, Any], at: datetime, **more: Any) -> Any:
+    """The episode of a silent contact who entered then; every tenth is held out."""
+    from connector.program.model import HOLDOUT, TREATED, Episode
+
+    return Episode(
+        episode_id=f"win-back/{row['contact_id']}/{row['spell_started_on']}",
+        contact_id=row["contact_id"],
+        program="win-back",
+        spell_started_on=row["spell_started_on"],
+        entered_at=at,
+        entered_as="dormant_60",
+        arm=TREATED if number % 10 else HOLDOUT,
+        stratum="dormant_60",
+        **more,
+    )
+
+
 def enter(folder: Path) -> dict[str, float]:
     """Put the contacts into the program, with the steps that their days there have brought."""
-    from connector.program.model import HOLDOUT, TREATED, Entry, Episode, Move, Split
+    from connector.program.model import Entry, Move, Split
 
     for file in folder.glob("journal.db*"):
         file.unlink()
@@ -262,16 +279,7 @@ def enter(folder: Path) -> dict[str, float]:
     with workspace(folder) as opened:
         entered, moves = [], []
         for number, row in enumerate(chosen):
-            episode = Episode(
-                episode_id=f"win-back/{row['contact_id']}/{row['spell_started_on']}",
-                contact_id=row["contact_id"],
-                program="win-back",
-                spell_started_on=row["spell_started_on"],
-                entered_at=row["entered_at"],
-                entered_as="dormant_60",
-                arm=TREATED if number % 10 else HOLDOUT,
-                stratum="dormant_60",
-            )
+            episode = episode_of(number, row, row["entered_at"])
             entered.append(Entry(episode))
             for step, day in STEPS:
                 at = episode.entered_at + timedelta(days=day)
@@ -288,24 +296,14 @@ def enter(folder: Path) -> dict[str, float]:
 
 def age(folder: Path) -> dict[str, float]:
     """Let all others who are as silent have been in the program before, to its end."""
-    from connector.program.model import HOLDOUT, TREATED, Entry, Episode, Exit
+    from connector.program.model import Entry, Exit
 
     with open_warehouse(folder, LOADED) as warehouse:
         others = entries(warehouse, None).to_pylist()[EPISODES:]
     entered, ended = [], []
     for number, row in enumerate(others):
         at = NOW - timedelta(days=40 + number % 20)
-        episode = Episode(
-            episode_id=f"win-back/{row['contact_id']}/{row['spell_started_on']}",
-            contact_id=row["contact_id"],
-            program="win-back",
-            spell_started_on=row["spell_started_on"],
-            entered_at=at,
-            entered_as="dormant_60",
-            arm=TREATED if number % 10 else HOLDOUT,
-            stratum="dormant_60",
-            outcome_until=at + timedelta(days=90),
-        )
+        episode = episode_of(number, row, at, outcome_until=at + timedelta(days=90))
         entered.append(Entry(episode))
         ended.append(Exit(episode.episode_id, episode.contact_id, "completed", at + timedelta(days=30)))
     with workspace(folder) as opened:

@@ -261,7 +261,7 @@ class Shortlist:
         stands = [answer(group) for group in groups]
         self._keep(_KINDS, of_kind=kinds, together=combinations, there=zones, since=again, found=stands)
         sql = (
-            f"SELECT {_SAID}, kind, episode_id, values, timezone, again, "
+            f"SELECT {_SAID}, kind, episode_id, values, timezone, "
             f"CASE WHEN silent THEN CASE WHEN apart THEN {alone} ELSE found END END AS stands "
             f"FROM (SELECT * EXCLUDE (of_kind) FROM {people}) LEFT JOIN {_KINDS} ON of_kind = kind "
             "AND together = combination AND there IS NOT DISTINCT FROM timezone AND since = again ORDER BY contact_id"
