@@ -129,6 +129,10 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+_CTRL_C_IN_DUCKDB = "Query interrupted"
+"""What DuckDB raises, as a RuntimeError, where Ctrl-C comes in the middle of a query."""
+
+
 def _interrupt(_number: int, _frame: object) -> None:
     """A scheduler that stops a run is a Ctrl-C: what is under way is noted, the lock is given back."""
     raise KeyboardInterrupt
@@ -162,6 +166,8 @@ def _usage_or_raise(error: Exception) -> int:
         said = getattr(error, "format_message", lambda: str(error))()
         _error_as_json("UsageError", said, "`winback --help` lists the commands, `winback COMMAND --help` its options")
         return int(getattr(error, "exit_code", 2))
+    if isinstance(error, RuntimeError) and str(error) == _CTRL_C_IN_DUCKDB:
+        return INTERRUPTED
     if os.environ.get("WINBACK_DEBUG"):
         raise error
     if isinstance(error, OSError) and error.filename is not None:

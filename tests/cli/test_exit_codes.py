@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from connector.cli import main
 from tests.fakes.installation import NOON, ROOT
 from tests.fakes.people import people
 
@@ -154,6 +155,21 @@ def test_a_second_run_at_once_exits_7_and_names_the_holder(acme):
         journal.close()
     assert done.code == 7
     assert str(os.getpid()) in done.err
+
+
+def test_what_duckdb_raises_at_ctrl_c_in_a_query_is_an_interruption_and_no_fault_of_ours(monkeypatch, capsys):
+    def interrupted(**_):
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(main, "_command", lambda: interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stop.value.code == 130
+    assert "interrupted; everything finished so far is kept" in capsys.readouterr().err
 
 
 def test_ctrl_c_exits_130_and_the_next_run_goes_on(acme, sandbox):
